@@ -1,0 +1,3 @@
+//! Operators that keep derived data exactly as fresh as its sources.
+
+pub mod keys;

@@ -1,0 +1,7 @@
+//! floodmark keeps a vector and keyword index over files exactly as fresh as it says.
+//!
+//! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
+
+pub mod formats;
+pub mod sources;
+pub mod store;

@@ -1,0 +1,3 @@
+//! The truth: one SQLite database a state folder, one writer.
+
+pub mod row;
