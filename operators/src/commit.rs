@@ -11,9 +11,9 @@
 //! use timely::dataflow::operators::{Input, Probe};
 //! use std::sync::{Arc, Mutex};
 //!
-//! struct Memory(Arc<Mutex<Vec<(Epoch, &'static str)>>>);
-//! impl Ledger<&'static str> for Memory {
-//!     fn commit(&mut self, _upper: Epoch, rows: Vec<(Epoch, &'static str)>) { self.0.lock().unwrap().extend(rows) }
+//! struct Memory(Arc<Mutex<Vec<(Epoch, String)>>>);
+//! impl Ledger<String> for Memory {
+//!     fn commit(&mut self, _upper: Epoch, rows: Vec<(Epoch, String)>) { self.0.lock().unwrap().extend(rows) }
 //! }
 //!
 //! let durable = Arc::new(Mutex::new(vec![]));
@@ -24,12 +24,12 @@
 //!         let (probe, _) = commit(rows, Some(Box::new(ledger))).probe();
 //!         (input, probe)
 //!     });
-//!     input.send("high water");
+//!     input.send("high water".to_owned());
 //!     worker.step();
 //!     assert!(durable.lock().unwrap().is_empty(), "epoch 0 is still open");
 //!     input.advance_to(1);
 //!     worker.step_or_park_while(None, || probe.less_equal(&0));
-//!     assert_eq!(*durable.lock().unwrap(), vec![(0, "high water")]);
+//!     assert_eq!(*durable.lock().unwrap(), vec![(0, "high water".to_owned())]);
 //! });
 //! ```
 

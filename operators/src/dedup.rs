@@ -12,13 +12,13 @@
 //!     worker.dataflow(|scope| {
 //!         dedup(input.to_collection(scope)).inspect(move |(x, time, diff)| sink.lock().unwrap().push((*x, *time, *diff)));
 //!     });
-//!     input.update("tide", 2);   // twice is once
+//!     input.update(7u64, 2);   // twice is once
 //!     input.advance_to(1);
-//!     input.update("tide", -1);  // one is left: no change
+//!     input.update(7u64, -1);  // one is left: no change
 //!     input.advance_to(2);
-//!     input.update("tide", -1);
+//!     input.update(7u64, -1);
 //! });
-//! assert_eq!(*seen.lock().unwrap(), vec![("tide", 0, 1), ("tide", 2, -1)]);
+//! assert_eq!(*seen.lock().unwrap(), vec![(7u64, 0, 1), (7u64, 2, -1)]);
 //! ```
 
 use differential_dataflow::operators::ThresholdTotal;
