@@ -8,8 +8,13 @@ impl Cents {
     /// Shares an amount among `people` so that the parts differ by at most a cent and their sum is exact.
     pub fn split(self, people: usize) -> Vec<Cents> {
         let people_signed = people as i64;
-        let (part, rest) = (self.0.div_euclid(people_signed), self.0.rem_euclid(people_signed));
-        (0..people_signed).map(|i| Cents(part + i64::from(i < rest))).collect()
+        let (part, rest) = (
+            self.0.div_euclid(people_signed),
+            self.0.rem_euclid(people_signed),
+        );
+        (0..people_signed)
+            .map(|i| Cents(part + i64::from(i < rest)))
+            .collect()
     }
 }
 

@@ -12,7 +12,11 @@ pub struct Lru<V> {
 impl<V> Lru<V> {
     /// An empty cache.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, values: HashMap::new(), order: VecDeque::new() }
+        Self {
+            capacity,
+            values: HashMap::new(),
+            order: VecDeque::new(),
+        }
     }
 
     /// The value, which counts as a use.
@@ -28,7 +32,9 @@ impl<V> Lru<V> {
         self.order.push_back(key.to_owned());
         self.values.insert(key.to_owned(), value);
         while self.values.len() > self.capacity {
-            let Some(oldest) = self.order.pop_front() else { break };
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
             self.values.remove(&oldest);
         }
     }
