@@ -2,6 +2,7 @@
 //!
 //! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
 
+pub mod error;
 pub mod formats;
 pub mod sources;
 pub mod store;
