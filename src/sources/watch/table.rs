@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(table.insert(1, 0, Path::new("old")), None);
         // The walk comes by the new name before the news of the rename does.
         assert_eq!(table.insert(1, 0, Path::new("new")), None);
-        assert_eq!(table.remove_tree(0, Path::new("old")), []);
+        assert!(table.remove_tree(0, Path::new("old")).is_empty());
         assert_eq!(paths(&table, 1), ["new"]);
         assert_eq!(table.remove_tree(0, Path::new("new")), [1]);
         assert_eq!(table.len(), 0);
@@ -224,7 +224,7 @@ mod tests {
         let mut table = Table::default();
         assert_eq!(table.insert(1, 0, Path::new("")), None);
         table.insert_parent(1, 1, "other".into());
-        assert_eq!(table.remove_tree(0, Path::new("")), []);
+        assert!(table.remove_tree(0, Path::new("")).is_empty());
         assert_eq!(table.parents(1).len(), 1);
         assert_eq!(table.clear(), [1]);
     }
