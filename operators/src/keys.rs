@@ -130,7 +130,10 @@ mod tests {
 
     #[test]
     fn parts_are_delimited() {
-        assert_ne!(ContentKey::of(&[b"ab", b"c"]), ContentKey::of(&[b"a", b"bc"]));
+        assert_ne!(
+            ContentKey::of(&[b"ab", b"c"]),
+            ContentKey::of(&[b"a", b"bc"])
+        );
     }
 
     #[test]
@@ -139,14 +142,25 @@ mod tests {
         keys.sort();
         let mut bytes: Vec<[u8; 16]> = keys.iter().map(|k| k.to_bytes()).collect();
         bytes.sort();
-        assert_eq!(keys, bytes.into_iter().map(ChunkHash::from_bytes).collect::<Vec<_>>());
+        assert_eq!(
+            keys,
+            bytes
+                .into_iter()
+                .map(ChunkHash::from_bytes)
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn a_key_is_read_back_from_its_text_and_nothing_else_is() {
         let key = PathKey::of(&[b"notes/a.md"]);
         assert_eq!(key.to_string().parse(), Ok(key));
-        for text in ["", "xyz", "+0000000000000000000000000000000", &"0".repeat(33)] {
+        for text in [
+            "",
+            "xyz",
+            "+0000000000000000000000000000000",
+            &"0".repeat(33),
+        ] {
             assert_eq!(text.parse::<PathKey>(), Err(NotAKey), "{text}");
         }
     }
