@@ -2,6 +2,7 @@
 //!
 //! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
 
+pub mod embed;
 pub mod formats;
 pub mod model;
 pub mod sources;
