@@ -2,7 +2,9 @@
 //!
 //! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
 
+pub mod embed;
 pub mod error;
 pub mod formats;
+pub mod model;
 pub mod sources;
 pub mod store;
