@@ -3,5 +3,6 @@
 //! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
 
 pub mod formats;
+pub mod index;
 pub mod sources;
 pub mod store;
