@@ -13,6 +13,7 @@
 //! - A score is computed here, in one order of summation: it depends on the two vectors alone, not on the kind of index.
 //! - unsafe code lives in `faiss.rs` and `blas.rs` only.
 
+mod background;
 mod blas;
 mod build;
 mod disk;

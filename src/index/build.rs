@@ -69,7 +69,7 @@ fn fill(
         Vec::with_capacity(snapshot.len()),
     );
     let mut batch = Vec::with_capacity(BATCH * dimension);
-    snapshot.for_each(&mut |position, label, vector| {
+    snapshot.for_each(|position, label, vector| {
         labels.push(label);
         origins.push(position);
         batch.extend_from_slice(vector);
@@ -106,7 +106,7 @@ fn training(snapshot: &Snapshot, nlist: u32) -> Result<Vec<f32>, IndexError> {
     );
     let mut vectors = Vec::with_capacity(wanted as usize * snapshot.dimension());
     let mut seen = 0u64;
-    snapshot.for_each(&mut |_, _, vector| {
+    snapshot.for_each(|_, _, vector| {
         // Row i is taken when i · wanted ÷ live steps over a whole number.
         if (seen + 1) * wanted / live > seen * wanted / live {
             vectors.extend_from_slice(vector);

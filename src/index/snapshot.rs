@@ -61,8 +61,8 @@ pub(super) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 #[derive(Debug)]
 pub(super) struct Rows {
     base: Ann,
-    /// Additions to an HNSW build. Its insertion is slow (each call touches a lock a row), so they wait here, exact,
-    /// for the next build; flat and IVF take theirs in themselves.
+    /// Additions to a flat or HNSW build, exact. HNSW inserts slowly (each call touches a lock a row), and a flat index
+    /// copies all its rows when it first grows; queries would wait for both. IVF takes its additions in itself.
     tail: Option<Ann>,
     labels: Vec<u64>,
     removed_at: Vec<Epoch>,
@@ -73,8 +73,8 @@ impl Rows {
     /// A build and the labels of its rows, all live.
     pub(super) fn new(base: Ann, labels: Vec<u64>, nprobe: usize) -> Result<Self, IndexError> {
         let tail = match base.kind() {
-            Kind::Hnsw { .. } => Some(Ann::new(Kind::Flat, base.dimension())?),
-            Kind::Flat | Kind::Ivf { .. } => None,
+            Kind::Flat | Kind::Hnsw { .. } => Some(Ann::new(Kind::Flat, base.dimension())?),
+            Kind::Ivf { .. } => None,
         };
         let removed_at = vec![LIVE; labels.len()];
         Ok(Self {
@@ -308,7 +308,7 @@ impl Snapshot {
     /// Calls `each` with every visible label and its vector, in slices, so that additions are not held up.
     pub(super) fn for_each(
         &self,
-        each: &mut dyn FnMut(usize, u64, &[f32]) -> Result<(), IndexError>,
+        mut each: impl FnMut(usize, u64, &[f32]) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
         let mut vector = vec![0f32; self.dimension()];
         for start in (0..self.count).step_by(SLICE) {

@@ -1,27 +1,24 @@
 //! The view that follows a source: additions to the standing index, tombstones, and builds in the background.
 
+mod recovery;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 
 use floodmark_operators::keys::Epoch;
 
-use super::disk::{self, Draft, Manifest, Stored};
+use super::background::{Building, Built};
+use super::disk::{self, Manifest};
 use super::faiss::Ann;
 use super::policy::{Kind, Policy};
 use super::snapshot::{Rows, SLICE, Snapshot, Standing};
-use super::{IndexError, VectorSource, build};
+use super::{IndexError, VectorSource};
 
-/// Builds kept on the disk: the one that answers and the one before.
-const KEPT: usize = 2;
 /// Vectors asked of the source at a time.
 const FETCH: usize = 4_096;
-/// Attempts to read a source in full, each of which may end with changes that the source no longer knows.
-const LOADS: usize = 3;
-
 /// How a view behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -83,38 +80,6 @@ impl Reader {
 
     fn publish(&self, snapshot: Snapshot) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-    }
-}
-
-/// What a background build hands over.
-struct Built {
-    stored: Stored,
-    origins: Vec<usize>,
-    positions: HashMap<u64, usize>,
-}
-
-/// A build under way. Dropped, it is forgotten: it may still compute, but never writes again.
-struct Building {
-    thread: Option<JoinHandle<Result<Built, IndexError>>>,
-    snapshot: Snapshot,
-    gate: Arc<Gate>,
-}
-
-#[derive(Default)]
-struct Gate {
-    cancelled: AtomicBool,
-    writing: Mutex<()>,
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        self.gate.cancelled.store(true, Ordering::SeqCst);
-        drop(
-            self.gate
-                .writing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
     }
 }
 
@@ -242,12 +207,7 @@ impl VectorView {
     /// Applies what the source committed since the last call and publishes a snapshot of that epoch; on an error the
     /// previous snapshot stays. Starts and adopts builds as they are due.
     pub fn follow(&mut self, source: &dyn VectorSource) -> Result<Epoch, IndexError> {
-        if self
-            .building
-            .as_ref()
-            .and_then(|b| b.thread.as_ref())
-            .is_some_and(JoinHandle::is_finished)
-        {
+        if self.building.as_ref().is_some_and(Building::is_finished) {
             // A build that failed has been logged and will be tried again.
             let _ = self.wait_for_build();
         }
@@ -264,156 +224,27 @@ impl VectorView {
 
     /// Waits for the build under way, if there is one, and lets it answer.
     pub fn wait_for_build(&mut self) -> Result<(), IndexError> {
-        let Some(mut building) = self.building.take() else {
+        let Some(building) = self.building.take() else {
             return Ok(());
         };
-        let thread = building
-            .thread
-            .take()
-            .expect("a build is joined once: it was just taken out of the view");
-        let outcome = thread
-            .join()
-            .unwrap_or_else(|_| Err(IndexError::faiss("build an index", "a panic".into())));
-        match outcome.and_then(|built| self.adopt(&building.snapshot, built)) {
+        let (snapshot, outcome) = building.finish();
+        match outcome.and_then(|built| self.adopt(&snapshot, built)) {
             Ok(()) => {
                 (self.last_failure, self.retry_from) = (None, 0);
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(%error, dir = %self.dir.display(), "no new build of the vector view; the standing one goes on");
                 self.put_off(&error);
                 Err(error)
             }
         }
     }
 
+    /// A build failed: not again at the next commit, but when a quarter more has changed.
     fn put_off(&mut self, error: &IndexError) {
+        tracing::warn!(%error, dir = %self.dir.display(), "no new build of the vector view; the standing one goes on");
         self.last_failure = Some(error.to_string());
         self.retry_from = self.changed + (self.changed / 4).max(1);
-    }
-
-    /// Goes on from a build on the disk, if one can be believed.
-    fn resume(&mut self, source: &dyn VectorSource) -> Result<bool, IndexError> {
-        for folder in disk::candidates(&self.dir) {
-            let resumed = disk::read(&folder, &self.model, self.dimension).and_then(|stored| {
-                let at = source.epoch().map_err(IndexError::Source)?;
-                if stored.manifest.epoch > at {
-                    let what = format!(
-                        "it is of epoch {}, the store only at {at}",
-                        stored.manifest.epoch
-                    );
-                    return Err(IndexError::unusable(&folder, what));
-                }
-                self.stand_on(stored)?;
-                Ok(self.catch_up(source)? && self.agrees(source)?)
-            });
-            match resumed {
-                Ok(true) => return Ok(true),
-                Ok(false) => {
-                    tracing::warn!(folder = %folder.display(), "this build does not lead to what the store holds")
-                }
-                Err(error @ IndexError::Source(_)) => return Err(error),
-                Err(error) => tracing::warn!(%error, "a build of the vector view is passed over"),
-            }
-        }
-        Ok(false)
-    }
-
-    /// Makes a stored build the standing index; nothing is published yet.
-    fn stand_on(&mut self, stored: Stored) -> Result<(), IndexError> {
-        self.positions = stored
-            .labels
-            .iter()
-            .enumerate()
-            .map(|(row, label)| (*label, row))
-            .collect();
-        self.applied = stored.manifest.epoch;
-        self.changed = 0;
-        self.standing = Standing::new(Rows::new(
-            stored.ann,
-            stored.labels,
-            stored.manifest.nprobe,
-        )?);
-        self.built = Some(stored.manifest);
-        Ok(())
-    }
-
-    /// Whether what was resumed is what the source has: as many live labels, and some of the same vectors.
-    /// Catches a folder that belongs to another store.
-    fn agrees(&self, source: &dyn VectorSource) -> Result<bool, IndexError> {
-        let live = source.live_count().map_err(IndexError::Source)?;
-        if source.epoch().map_err(IndexError::Source)? == self.applied
-            && live != self.positions.len() as u64
-        {
-            return Ok(false);
-        }
-        let rows = self.standing.read();
-        let mut sample: Vec<u64> = rows
-            .labels()
-            .iter()
-            .step_by((rows.len() / 32).max(1))
-            .filter(|l| self.positions.contains_key(l))
-            .copied()
-            .collect();
-        sample.sort_unstable();
-        sample.dedup();
-        let (mut equal, mut ours) = (0, vec![0f32; self.dimension]);
-        source
-            .vectors(&sample, &mut |label, theirs| {
-                let read = self
-                    .positions
-                    .get(&label)
-                    .map(|&row| rows.vector(row, &mut ours));
-                equal += usize::from(matches!(read, Some(Ok(()))) && ours == theirs);
-            })
-            .map_err(IndexError::Source)?;
-        Ok(equal == sample.len())
-    }
-
-    /// Reads the source in full into a flat index, which answers at once; a better kind is built beside it.
-    fn load(&mut self, source: &dyn VectorSource) -> Result<(), IndexError> {
-        self.building = None;
-        for _ in 0..LOADS {
-            let at = source.epoch().map_err(IndexError::Source)?;
-            let mut rows = Rows::new(Ann::new(Kind::Flat, self.dimension)?, Vec::new(), 1)?;
-            let (mut labels, mut vectors) = (Vec::new(), Vec::new());
-            let mut outcome = Ok(());
-            let read = source.live(&mut |label, vector| {
-                if outcome.is_ok() {
-                    outcome = self.check(vector).and_then(|()| {
-                        labels.push(label);
-                        vectors.extend_from_slice(vector);
-                        if labels.len() == FETCH {
-                            rows.append(&labels, &vectors)?;
-                            labels.clear();
-                            vectors.clear();
-                        }
-                        Ok(())
-                    });
-                }
-            });
-            outcome?;
-            read.map_err(IndexError::Source)?;
-            rows.append(&labels, &vectors)?;
-            (0..rows.len()).for_each(|row| rows.publish(row));
-            self.positions = rows
-                .labels()
-                .iter()
-                .enumerate()
-                .map(|(row, label)| (*label, row))
-                .collect();
-            self.standing = Standing::new(rows);
-            (self.applied, self.built, self.changed) = (at, None, self.positions.len() as u64);
-            (self.retry_from, self.last_failure, self.stale) = (0, None, false);
-            // What was committed while it was read may be in it or not: the changes are idempotent.
-            if self.catch_up(source)? {
-                return Ok(());
-            }
-        }
-        self.stale = true;
-        Err(IndexError::Source(
-            "its changes are dropped faster than it can be read".into(),
-        ))
     }
 
     /// Applies the changes after the applied epoch and publishes; false when the source no longer knows them.
@@ -541,76 +372,17 @@ impl VectorView {
         {
             return;
         }
-        let snapshot = (*self.snapshot()).clone();
-        let (gate, source) = (Arc::new(Gate::default()), snapshot.clone());
-        let (theirs, dir, model, options) = (
-            gate.clone(),
-            self.dir.clone(),
-            self.model.clone(),
-            self.options.clone(),
-        );
-        let kind = options.policy.kind(snapshot.len() as u64);
-        tracing::info!(
-            epoch = snapshot.epoch,
-            kind = kind.name(),
-            vectors = snapshot.live,
-            "building the vector view anew"
-        );
-        let thread = thread::Builder::new()
-            .name("vector-build".into())
-            .spawn(move || make_and_write(&source, kind, &dir, &model, &options, &theirs));
-        match thread {
-            Ok(thread) => {
-                self.building = Some(Building {
-                    thread: Some(thread),
-                    snapshot,
-                    gate,
-                })
-            }
-            Err(error) => {
-                let error = IndexError::io("start a thread for", &self.dir, error);
-                tracing::warn!(%error, "no new build of the vector view; the standing one goes on");
-                self.put_off(&error);
-            }
+        let snapshot = self.snapshot();
+        match Building::start(&snapshot, &self.dir, &self.model, &self.options) {
+            Ok(building) => self.building = Some(building),
+            Err(error) => self.put_off(&error),
         }
     }
 
     /// Lets a build answer: what came and left since its snapshot is carried over from the standing index.
     fn adopt(&mut self, snapshot: &Snapshot, built: Built) -> Result<(), IndexError> {
-        let Built {
-            stored,
-            origins,
-            mut positions,
-        } = built;
-        let manifest = stored.manifest;
-        let mut rows = Rows::new(stored.ann, stored.labels, manifest.nprobe)?;
-        let old = self.standing.read();
-        let mut changed = 0;
-        for (row, &origin) in origins.iter().enumerate() {
-            if !old.is_live(origin) {
-                positions.remove(&rows.labels()[row]);
-                rows.remove(row, 0);
-                changed += 1;
-            }
-        }
-        let since: Vec<usize> = (snapshot.count..old.len())
-            .filter(|&row| old.is_live(row))
-            .collect();
-        let mut vectors = vec![0f32; SLICE * self.dimension];
-        for slice in since.chunks(SLICE) {
-            for (&row, into) in slice.iter().zip(vectors.chunks_exact_mut(self.dimension)) {
-                old.vector(row, into)?;
-            }
-            let labels: Vec<u64> = slice.iter().map(|&row| old.labels()[row]).collect();
-            let first = rows.len();
-            rows.append(&labels, &vectors[..slice.len() * self.dimension])?;
-            for (row, label) in (first..).zip(labels) {
-                rows.publish(row);
-                positions.insert(label, row);
-                changed += 1;
-            }
-        }
-        drop(old);
+        let manifest = built.stored.manifest.clone();
+        let carried = built.carry_over(&self.standing.read(), snapshot.count)?;
         tracing::info!(
             epoch = manifest.epoch,
             kind = manifest.kind.name(),
@@ -618,50 +390,10 @@ impl VectorView {
             recall = manifest.recall.recall(),
             "a new build of the vector view answers"
         );
-        (self.positions, self.changed, self.built) = (positions, changed, Some(manifest));
-        self.standing = Standing::new(rows);
+        (self.positions, self.changed) = (carried.positions, carried.changed);
+        self.built = Some(manifest);
+        self.standing = Standing::new(carried.rows);
         self.publish();
         Ok(())
     }
-}
-
-/// The background build: makes, then writes unless it was told not to.
-fn make_and_write(
-    snapshot: &Snapshot,
-    kind: Kind,
-    dir: &Path,
-    model: &str,
-    options: &Options,
-    gate: &Gate,
-) -> Result<Built, IndexError> {
-    let cancelled = || gate.cancelled.load(Ordering::SeqCst);
-    let made = build::make(snapshot, kind, options.build_threads, &cancelled)?;
-    let writing = gate.writing.lock().unwrap_or_else(PoisonError::into_inner);
-    if cancelled() {
-        return Err(IndexError::Cancelled);
-    }
-    let draft = Draft {
-        model,
-        epoch: snapshot.epoch,
-        ef_search: made.ef_search,
-        nprobe: made.nprobe,
-        created: (options.now)().to_string(),
-        recall: made.recall,
-    };
-    let stored = disk::write(dir, made.ann, &made.labels, draft)?;
-    if let Err(error) = disk::prune(dir, KEPT) {
-        tracing::warn!(%error, "old builds of the vector view stay on the disk");
-    }
-    drop(writing);
-    let positions = stored
-        .labels
-        .iter()
-        .enumerate()
-        .map(|(row, label)| (*label, row))
-        .collect();
-    Ok(Built {
-        stored,
-        origins: made.origins,
-        positions,
-    })
 }
