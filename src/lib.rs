@@ -5,6 +5,7 @@
 pub mod embed;
 pub mod error;
 pub mod formats;
+pub mod index;
 pub mod model;
 pub mod sources;
 pub mod store;
