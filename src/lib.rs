@@ -2,6 +2,13 @@
 //!
 //! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
 
+pub mod answers;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod formats;
+pub mod signals;
 pub mod sources;
 pub mod store;
+pub mod telemetry;
