@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn each_rule_lets_through_what_it_describes_and_nothing_else() {
-        let cases: [(Rule, &[(&str, Option<&str>)]); 7] = [
+        type Spellings = &'static [(&'static str, Option<&'static str>)];
+        let cases: [(Rule, Spellings); 7] = [
             (
                 Rule::Switch,
                 &[

@@ -94,7 +94,8 @@ fn a_list_replaces_a_weaker_list() {
 
 #[test]
 fn what_is_not_allowed_is_named_with_its_place() {
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    type Variables = &'static [(&'static str, &'static str)];
+    let cases: &[(&str, Variables, &str)] = &[
         (
             "\n\nwrokers = 2",
             &[],
