@@ -1,6 +1,6 @@
 //! One resolved configuration: defaults < `floodmark.toml` < environment < flags.
 //!
-//! A setting is declared once, in [`settings`], with its sentence, type, default and rule. The struct, the parser of the file,
+//! A setting is declared once, in `settings!` below, with its sentence, type, default and rule. The struct, the parser of the file,
 //! the environment's names, `--help`, the manual and `docs/configuration.md` all come from that table.
 
 mod layers;
