@@ -2,8 +2,17 @@
 //!
 //! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
 
+pub mod answers;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod embed;
+pub mod error;
 pub mod formats;
+pub mod index;
 pub mod model;
+pub mod signals;
 pub mod sources;
 pub mod store;
+pub mod telemetry;

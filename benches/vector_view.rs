@@ -1,0 +1,231 @@
+//! The vector view by kind and size: build, search, recall, additions, reopening.
+//!
+//! ```text
+//! cargo bench --bench vector_view                     10,000 and 100,000 vectors of 384 numbers
+//! cargo bench --bench vector_view -- 50000            another size
+//! ```
+//!
+//! The vectors are clustered: of independent random ones every pair is as far apart, and no index finds anything.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use floodmark::index::policy::Policy;
+use floodmark::index::{Change, Options, SourceError, VectorSource, VectorView};
+
+const DIMENSION: usize = 384;
+const QUERIES: usize = 300;
+const K: usize = 10;
+
+struct Random(u64);
+
+impl Random {
+    /// About normal: splitmix64, four times.
+    fn normal(&mut self) -> f32 {
+        let mut sum = 0.0;
+        for _ in 0..4 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            sum += ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
+        }
+        sum * 1.73
+    }
+}
+
+/// A vector of one of `clusters` clusters; two of one cluster have a cosine of about .6.
+fn vector(label: u64, clusters: u64, into: &mut Vec<f32>) {
+    let mut own = Random(label.wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let mut centre = Random((label.wrapping_mul(0x9e37_79b9) >> 7) % clusters * 0xd1b5_4a32 + 7);
+    let start = into.len();
+    into.extend((0..DIMENSION).map(|_| centre.normal() + 0.8 * own.normal()));
+    let norm = into[start..].iter().map(|x| x * x).sum::<f32>().sqrt();
+    into[start..].iter_mut().for_each(|x| *x /= norm);
+}
+
+/// `live` labels at epoch 1; then epochs of more.
+struct Source {
+    vectors: Vec<f32>,
+    live: u64,
+    epoch: u64,
+    changes: Vec<Change>,
+}
+
+impl VectorSource for Source {
+    fn epoch(&self) -> Result<u64, SourceError> {
+        Ok(self.epoch)
+    }
+    fn dimension(&self) -> usize {
+        DIMENSION
+    }
+    fn model_id(&self) -> String {
+        "bench".into()
+    }
+    fn live_count(&self) -> Result<u64, SourceError> {
+        Ok(self.live)
+    }
+    fn live(&self, each: &mut dyn FnMut(u64, &[f32])) -> Result<(), SourceError> {
+        let rows = self.vectors.chunks(DIMENSION).take(self.live as usize);
+        rows.enumerate()
+            .for_each(|(label, vector)| each(label as u64, vector));
+        Ok(())
+    }
+    fn changes_after(&self, epoch: u64) -> Result<Option<Vec<Change>>, SourceError> {
+        Ok(Some(
+            self.changes
+                .iter()
+                .filter(|c| c.epoch > epoch)
+                .copied()
+                .collect(),
+        ))
+    }
+    fn vectors(
+        &self,
+        labels: &[u64],
+        each: &mut dyn FnMut(u64, &[f32]),
+    ) -> Result<(), SourceError> {
+        for &label in labels {
+            let start = label as usize * DIMENSION;
+            each(label, &self.vectors[start..start + DIMENSION]);
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Searches everything once: sorted times, and the labels found.
+fn search(view: &VectorView, queries: &[f32]) -> (Vec<Duration>, Vec<HashSet<u64>>) {
+    let snapshot = view.snapshot();
+    let (mut times, mut found) = (Vec::new(), Vec::new());
+    for query in queries.chunks(DIMENSION) {
+        let start = Instant::now();
+        let hits = snapshot.search(query, K, None).expect("a good query");
+        times.push(start.elapsed());
+        found.push(hits.iter().map(|h| h.label).collect());
+    }
+    times.sort();
+    (times, found)
+}
+
+fn measure(live: u64) {
+    let (clusters, more) = ((live / 100).max(1), live / 10);
+    let mut vectors = Vec::with_capacity((live + more) as usize * DIMENSION);
+    (0..live + more).for_each(|label| vector(label, clusters, &mut vectors));
+    let mut queries = Vec::new();
+    (0..QUERIES as u64).for_each(|i| vector((1 << 40) + i, clusters, &mut queries));
+
+    let mut truth = Vec::new();
+    for (kind, flat_max, hnsw_max) in [
+        ("flat", u64::MAX, u64::MAX),
+        ("hnsw", 0, u64::MAX),
+        ("ivf", 0, 0),
+    ] {
+        let mut source = Source {
+            vectors: std::mem::take(&mut vectors),
+            live,
+            epoch: 1,
+            changes: Vec::new(),
+        };
+        let dir = tempfile::tempdir().expect("a folder");
+        let policy = Policy {
+            flat_max,
+            hnsw_max,
+            changes_min: 1,
+            ..Policy::default()
+        };
+        let options = Options {
+            policy,
+            build_threads: 1,
+            ..Options::default()
+        };
+
+        let start = Instant::now();
+        let mut view = VectorView::open(dir.path(), &source, options.clone()).expect("opens");
+        let loading = start.elapsed();
+        view.wait_for_build().expect("builds");
+        let building = start.elapsed() - loading;
+        let build = view.status().last_build.expect("was built");
+
+        let (times, found) = search(&view, &queries);
+        if truth.is_empty() {
+            truth = found.clone();
+        }
+        let hits: usize = found
+            .iter()
+            .zip(&truth)
+            .map(|(found, truth)| found.intersection(truth).count())
+            .sum();
+        let recall = hits as f64 / (K * QUERIES) as f64;
+
+        // A tenth more, in one epoch: below the threshold.
+        source.changes = (live..live + more)
+            .map(|label| Change {
+                epoch: 2,
+                label,
+                op: 1,
+            })
+            .collect();
+        (source.epoch, source.live) = (2, live + more);
+        let start = Instant::now();
+        view.follow(&source).expect("follows");
+        let adding = start.elapsed();
+        let (with_tail, _) = search(&view, &queries);
+        drop(view);
+        let start = Instant::now();
+        let view = VectorView::open(dir.path(), &source, options).expect("opens");
+        let opening = start.elapsed();
+        assert_eq!(
+            view.status().last_build.map(|b| b.epoch),
+            Some(1),
+            "opened from the build"
+        );
+        println!(
+            "{live:>8} {kind:>5} {:>8} {:>8.0} ms {:>8.1} s {:>8.3} ms {:>8.3} ms {recall:>8.3} {:>8.1} k/s {:>8.3} ms {:>8.0} ms",
+            match build.kind.name() {
+                "hnsw" => format!("ef {}", build.ef_search),
+                "ivf" => format!("np {}", build.nprobe),
+                other => other.to_owned(),
+            },
+            milliseconds(loading),
+            building.as_secs_f64(),
+            milliseconds(times[QUERIES / 2]),
+            milliseconds(times[QUERIES * 99 / 100]),
+            more as f64 / 1e3 / adding.as_secs_f64(),
+            milliseconds(with_tail[QUERIES / 2]),
+            milliseconds(opening),
+        );
+        vectors = source.vectors;
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut sizes: Vec<u64> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
+    if sizes.is_empty() {
+        // `cargo test --all-targets` runs this too, without --bench: then only to see that it runs.
+        let is_bench = arguments.iter().any(|a| a == "--bench");
+        sizes = if is_bench {
+            vec![10_000, 100_000]
+        } else {
+            vec![500]
+        };
+    }
+    println!(
+        "{:>8} {:>5} {:>8} {:>11} {:>10} {:>11} {:>11} {:>8} {:>12} {:>11} {:>11}",
+        "vectors",
+        "kind",
+        "built",
+        "load",
+        "build",
+        "p50",
+        "p99",
+        "recall",
+        "additions",
+        "p50 +10 %",
+        "reopen"
+    );
+    sizes.into_iter().for_each(measure);
+}

@@ -1,0 +1,349 @@
+//! What commands answer: the fields of `--json`, whose names are stable, and of the control socket.
+//!
+//! Fields may be added; a program that reads them passes over those it does not know. Times are RFC 3339 in UTC. A `null`
+//! means "not known" or "there is none", never zero. A path that is no UTF-8 is shown with U+FFFD for what is not. Byte positions count from 0 in the file, the end is one past the last.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use floodmark_operators::keys::{ChunkHash, ContentHash, Epoch};
+
+use crate::formats::Format;
+
+/// A path as answers show it.
+pub fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// How far the index has come: `floodmark status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether a run is under way on this state.
+    pub running: bool,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// The last committed epoch: everything up to it is durable and searchable.
+    pub epoch: Epoch,
+    /// What was seen and is not committed yet.
+    pub lag: Lag,
+    /// Files by where they stand.
+    pub files: FileCounts,
+    /// Live documents.
+    pub documents: u64,
+    /// Live chunks: places in files, so that a text in two files counts twice.
+    pub chunks: u64,
+    /// Distinct texts that are live and have a vector.
+    pub embeddings: u64,
+    /// When the last epoch was committed.
+    pub last_commit: Option<String>,
+    /// When the vector view was last built anew.
+    pub last_build: Option<String>,
+    /// The model whose vectors these are.
+    pub model: Option<String>,
+}
+
+/// What was seen and is not committed yet; `null` where nothing is running that could know (`floodmark plan` looks).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Files.
+    pub files: Option<u64>,
+    /// Chunks without a vector.
+    pub chunks: Option<u64>,
+}
+
+/// Files by where they stand. Each file is in exactly one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCounts {
+    /// In the index, as they are on the disk.
+    pub indexed: u64,
+    /// Could not be read for a reason that may pass; tried again by itself.
+    pub retrying: u64,
+    /// Can't be indexed as they are: `floodmark dead list`.
+    pub dead: u64,
+    /// Of those that are retrying or dead: a previous good version is still found.
+    pub stale: u64,
+}
+
+/// What to find.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Query {
+    /// In words.
+    pub query: String,
+    /// How many hits are wanted.
+    pub hits: usize,
+}
+
+/// What was found: `floodmark search`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The epoch of the snapshot that answered, for both views.
+    pub epoch: Epoch,
+    /// Best first.
+    pub hits: Vec<Hit>,
+}
+
+/// A chunk that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The file.
+    pub path: String,
+    /// The document in it: its own id, or its number from 0.
+    pub document: String,
+    /// The chunk's number in the document, from 0.
+    pub chunk: u64,
+    /// First byte in the file.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// How good, higher is better. Comparable within one answer only.
+    pub score: f64,
+    /// The document's title.
+    pub title: Option<String>,
+    /// The chunk's text, whole.
+    pub text: String,
+    /// The other fields of the document.
+    pub metadata: Map<String, Value>,
+    /// Whether the file has a newer version that can't be indexed.
+    pub stale: bool,
+    /// Other files that hold the same text.
+    pub other_paths: Vec<String>,
+}
+
+/// Why a file is, or is not, in the index: `floodmark explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The file.
+    pub path: String,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Why, in a sentence, and what to do if something is to be done.
+    pub why: String,
+    /// The input it lies under.
+    pub root: Option<String>,
+    /// Bytes that were read.
+    pub bytes: Option<u64>,
+    /// Hash of those bytes.
+    pub content: Option<ContentHash>,
+    /// How they were read.
+    pub format: Option<Format>,
+    /// The model whose vectors its chunks have.
+    pub model: Option<String>,
+    /// The epoch in which this version became searchable.
+    pub epoch: Option<Epoch>,
+    /// Its chunks, in order.
+    pub chunks: Vec<ExplainedChunk>,
+}
+
+/// Where a file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// In the index, as it is on the disk.
+    Indexed,
+    /// The beginning is in the index, the rest follows.
+    Partial,
+    /// Changed on the disk since; the next run reads it.
+    Changed,
+    /// On the disk, not looked at yet.
+    New,
+    /// Could not be read for a reason that may pass.
+    Retrying,
+    /// Can't be indexed as it is.
+    Dead,
+    /// A setting leaves it out.
+    Excluded,
+    /// Was in the index, is no longer on the disk.
+    Gone,
+    /// Neither on the disk nor ever in the index.
+    Unknown,
+}
+
+/// Why a chunk is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExplainedChunk {
+    /// The document: its own id, or its number from 0.
+    pub document: String,
+    /// Number in the document, from 0.
+    pub chunk: u64,
+    /// First byte in the file.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// Hash of its text: what its vector is filed under.
+    pub text_hash: ChunkHash,
+    /// Whether its vector is there.
+    pub embedded: bool,
+    /// Other files that hold the same text.
+    pub other_paths: Vec<String>,
+}
+
+/// What a run would do: `floodmark plan`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Files by what would become of them.
+    pub files: PlannedFiles,
+    /// Bytes that would be read.
+    pub bytes: u64,
+    /// Distinct texts that have no vector yet.
+    pub chunks_to_embed: u64,
+    /// How long that would take on this machine.
+    pub estimated_seconds: f64,
+    /// The files that are not unchanged, sorted by path.
+    pub changes: Vec<PlannedFile>,
+}
+
+/// Files by what would become of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFiles {
+    /// Never seen.
+    pub new: u64,
+    /// With other bytes.
+    pub changed: u64,
+    /// Known bytes under a new name, the old name gone.
+    pub moved: u64,
+    /// No longer there.
+    pub gone: u64,
+    /// As they were.
+    pub unchanged: u64,
+}
+
+/// What would become of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFile {
+    /// The file.
+    pub path: String,
+    /// What would become of it.
+    pub change: Change,
+}
+
+/// What would become of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Never seen.
+    New,
+    /// Other bytes.
+    Changed,
+    /// Known bytes under a new name.
+    Moved,
+    /// No longer there.
+    Gone,
+}
+
+/// Whether sources, store and views agree: `floodmark verify`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether nothing differs, after the repair if one was asked for.
+    pub equal: bool,
+    /// The epoch that was looked at.
+    pub epoch: Epoch,
+    /// Files that were compared.
+    pub files: u64,
+    /// Live chunks that were compared.
+    pub chunks: u64,
+    /// Vectors that were compared.
+    pub embeddings: u64,
+    /// What differs.
+    pub differences: Vec<Difference>,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Which two disagree: `sources-store`, `store`, `store-vectors`, `store-keywords`.
+    pub between: String,
+    /// The file, chunk or vector that it is about.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// Whether it was mended.
+    pub repaired: bool,
+}
+
+/// One line of `floodmark export`, in this order of fields. Lines are sorted by path, document's place and chunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exported {
+    /// The file, relative to its input.
+    pub path: String,
+    /// The document: its own id, or its number from 0.
+    pub document: String,
+    /// The chunk's number in the document, from 0.
+    pub chunk: u64,
+    /// First byte in the file.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// Hash of its text.
+    pub text_hash: ChunkHash,
+    /// BLAKE3 of its vector's little-endian f32, 32 hexadecimal digits.
+    pub vector_hash: String,
+    /// `[d]`, unit L2 norm; with `--vectors` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector: Option<Vec<f32>>,
+}
+
+/// A file or record that can't be indexed: a line of `floodmark dead list --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The file.
+    pub path: String,
+    /// The record in it, from 0; `null`: all of it.
+    pub record: Option<u64>,
+    /// The line, from 1.
+    pub line: Option<u64>,
+    /// A stable name of the reason.
+    pub reason: String,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+    /// Tries it took.
+    pub attempts: u32,
+    /// Since when.
+    pub since: Option<String>,
+    /// Whether a previous good version is still found.
+    pub stale: bool,
+}
+
+/// What `floodmark dead retry` has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// Files that will be looked at again.
+    pub files: u64,
+    /// Whether a run is under way that does so now; else the next one will.
+    pub running: bool,
+}
+
+/// What `floodmark doctor` has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// In the order in which they were looked at.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// A stable name: `runtime`, `model`, `device`, `watches`, `disk`, `state`, `configuration`, …
+    pub name: String,
+    /// How it stands.
+    pub verdict: Health,
+    /// What was found.
+    pub found: String,
+    /// What to do; empty where nothing is to be done.
+    pub advice: String,
+}
+
+/// How a thing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// Works, and could be better.
+    Warning,
+    /// Does not work.
+    Bad,
+}

@@ -1,0 +1,71 @@
+//! `floodmark explain PATH`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::{CliError, Exit, print};
+use crate::answers::{Explanation, Standing};
+use crate::config::Config;
+
+/// Which file.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// File to explain
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+}
+
+/// Looks the file up in the store, and holds what is on the disk against it.
+pub fn run(_args: &Args, config: &Config, _out: &mut dyn Write) -> Result<Exit, CliError> {
+    if !config.state.is_dir() {
+        return Err(CliError::NoState(config.state.clone()));
+    }
+    Err(CliError::NotBuilt("explain"))
+}
+
+/// Writes it for people or for programs; yes means that the file is in the index as it is on the disk.
+pub fn write(explanation: &Explanation, json: bool, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let exit = if explanation.standing == Standing::Indexed {
+        Exit::Done
+    } else {
+        Exit::No
+    };
+    if json {
+        print::json(out, explanation)?;
+        return Ok(exit);
+    }
+    writeln!(out, "{}", print::plain(&explanation.path))?;
+    writeln!(out, "{}", print::plain(&explanation.why))?;
+    let mut pairs = Vec::new();
+    let mut pair = |name, value: Option<String>| pairs.extend(value.map(|value| (name, value)));
+    pair("input", explanation.root.clone());
+    pair("bytes", explanation.bytes.map(|bytes| bytes.to_string()));
+    pair("content", explanation.content.map(|hash| hash.to_string()));
+    pair(
+        "format",
+        explanation
+            .format
+            .map(|format| format!("{format:?}").to_lowercase()),
+    );
+    pair("model", explanation.model.clone());
+    pair("epoch", explanation.epoch.map(|epoch| epoch.to_string()));
+    print::pairs(out, &pairs)?;
+    for chunk in &explanation.chunks {
+        let vector = if chunk.embedded {
+            ""
+        } else {
+            ", no vector yet"
+        };
+        let shared = match chunk.other_paths.len() {
+            0 => String::new(),
+            files => format!(", also in {}", print::count(files as u64, "other file")),
+        };
+        let document = print::plain(&chunk.document);
+        writeln!(
+            out,
+            "  document {document}, chunk {}: bytes {}-{}, text {}{vector}{shared}",
+            chunk.chunk, chunk.start, chunk.end, chunk.text_hash
+        )?;
+    }
+    Ok(exit)
+}

@@ -1,0 +1,79 @@
+//! `floodmark status`
+
+use std::io::Write;
+
+use super::{CliError, Exit, print};
+use crate::answers::Status;
+use crate::config::Config;
+use crate::control::Client;
+use crate::daemon;
+
+/// Asks the run that is under way, or else the store.
+pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if !config.state.is_dir() {
+        return Err(CliError::NoState(config.state.clone()));
+    }
+    let running =
+        daemon::probe(&config.state).map_err(|error| CliError::CouldNotLook(error.to_string()))?;
+    let status = match (running, Client::connect(&config.state)?) {
+        (Some(_), Some(mut client)) => client.status()?,
+        // A run that has not opened its socket yet, or none: what is committed is in the store.
+        _ => return Err(CliError::NotBuilt("status")),
+    };
+    write(&status, config.json, out)?;
+    Ok(Exit::Done)
+}
+
+/// Writes it for people or for programs.
+pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
+    if json {
+        return print::json(out, status);
+    }
+    let or_never = |time: &Option<String>| time.clone().unwrap_or_else(|| "never".into());
+    let lag = match (status.lag.files, status.lag.chunks) {
+        (Some(0), Some(0)) => "none: what is on the disk is what is found".into(),
+        (Some(files), Some(chunks)) => {
+            format!(
+                "{} and {} behind",
+                print::count(files, "file"),
+                print::count(chunks, "chunk")
+            )
+        }
+        _ => "not known while nothing is running (floodmark plan looks)".into(),
+    };
+    let files = &status.files;
+    let stale = if files.stale > 0 {
+        format!(" ({} still found in a previous version)", files.stale)
+    } else {
+        String::new()
+    };
+    let running = match status.pid {
+        Some(pid) if status.running => format!("yes, process {pid}"),
+        _ => "no".into(),
+    };
+    print::pairs(
+        out,
+        &[
+            ("running", running),
+            ("epoch", status.epoch.to_string()),
+            ("lag", lag),
+            (
+                "files",
+                format!(
+                    "{} indexed, {} retrying, {} dead{stale}",
+                    files.indexed, files.retrying, files.dead
+                ),
+            ),
+            ("documents", status.documents.to_string()),
+            ("chunks", status.chunks.to_string()),
+            ("embeddings", status.embeddings.to_string()),
+            ("last commit", or_never(&status.last_commit)),
+            ("last build", or_never(&status.last_build)),
+            (
+                "model",
+                status.model.clone().unwrap_or_else(|| "none yet".into()),
+            ),
+        ],
+    )?;
+    Ok(())
+}

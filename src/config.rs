@@ -1,0 +1,526 @@
+//! One resolved configuration: defaults < `floodmark.toml` < environment < flags.
+//!
+//! A setting is declared once, in [`settings`], with its sentence, type, default and rule. The struct, the parser of the file,
+//! the environment's names, `--help`, the manual and `docs/configuration.md` all come from that table.
+
+mod layers;
+mod reference;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use layers::{FILE_NAME, Flags, Layers, PREFIX};
+pub use reference::reference;
+pub use rule::{Rule, Setting};
+
+rule::words! {
+    /// What becomes of symbolic links below an input.
+    Symlinks {
+        /// They are not looked at.
+        Skip = "skip",
+        /// They are read as what they point to; a loop is noticed.
+        Follow = "follow",
+    }
+    /// Where the model runs.
+    Device {
+        /// The best that is there: CUDA, CoreML, processor.
+        Auto = "auto",
+        /// An NVIDIA graphics processor, or nothing.
+        Cuda = "cuda",
+        /// Apple's accelerator, or nothing.
+        Coreml = "coreml",
+        /// The processor.
+        Cpu = "cpu",
+    }
+    /// What becomes of the good version of a file whose new version is bad.
+    OnBad {
+        /// It stays live and is marked stale.
+        Keep = "keep",
+        /// It is retracted.
+        Drop = "drop",
+    }
+    /// How log lines look.
+    LogFormat {
+        /// One line of text an event.
+        Text = "text",
+        /// One JSON object an event.
+        Json = "json",
+    }
+    /// What `embed` does with a line that it can't embed.
+    OnError {
+        /// It ends with exit status 1 and writes nothing.
+        Stop = "stop",
+        /// It notes the line and goes on.
+        Skip = "skip",
+    }
+}
+
+/// Settings that commands use together.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name, by which a command asks for it.
+    pub name: &'static str,
+    /// The table of `floodmark.toml` in which its keys stand; empty for those above the first table.
+    pub table: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name in the file, and as a flag after `--`.
+    pub name: &'static str,
+    /// Its name in the environment.
+    pub env: &'static str,
+    /// The table of `floodmark.toml` in which it stands.
+    pub table: &'static str,
+    /// Its one-letter flag, if any.
+    pub short: Option<char>,
+    /// What it does.
+    pub help: &'static str,
+    /// Its values where nobody says otherwise; none: unset.
+    pub default: &'static [&'static str],
+    /// What is allowed.
+    pub rule: Rule,
+    /// Whether it takes several values.
+    pub many: bool,
+}
+
+impl Key {
+    /// `[chunks] max-tokens`, as a reader of the file looks for it.
+    pub fn in_file(&self) -> String {
+        if self.table.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("[{}] {}", self.table, self.name)
+        }
+    }
+}
+
+/// `max_tokens` spelt `max-tokens`, or with a prefix in capitals.
+const fn spell<const N: usize>(prefix: &str, field: &str, capitals: bool) -> [u8; N] {
+    let mut out = [0; N];
+    let mut at = 0;
+    while at < N {
+        let shift = prefix.len();
+        let byte = if at < shift {
+            prefix.as_bytes()[at]
+        } else {
+            field.as_bytes()[at - shift]
+        };
+        out[at] = match byte {
+            b'_' if !capitals => b'-',
+            b if capitals => b.to_ascii_uppercase(),
+            b => b,
+        };
+        at += 1;
+    }
+    out
+}
+
+const fn text(bytes: &[u8]) -> &str {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => panic!("a field's name is ASCII"),
+    }
+}
+
+macro_rules! short {
+    () => {
+        None
+    };
+    ($letter:literal) => {
+        Some($letter)
+    };
+}
+
+/// Declares every setting: `name $(short) : type = defaults, rule;` under a sentence that says what it does.
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        $group:literal in [$table:literal] {$(
+            $(#[doc = $doc:literal])+
+            $field:ident $($short:literal)? : $type:ty = $default:expr, $rule:expr;
+        )*}
+    )*) => {
+        /// The values that this run goes by.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $($($(#[doc = $doc])+ pub $field: $type,)*)*
+            /// The configuration file that was read, if there was one.
+            pub file: Option<PathBuf>,
+            origins: BTreeMap<&'static str, Origin>,
+            layers: Layers,
+        }
+
+        /// Every setting there is.
+        pub const GROUPS: &[Group] = &[$(Group {
+            name: $group,
+            table: $table,
+            about: concat!($($about),+).trim_ascii(),
+            keys: &[$(Key {
+                name: {
+                    const NAME: [u8; stringify!($field).len()] = spell("", stringify!($field), false);
+                    text(&NAME)
+                },
+                env: {
+                    const NAME: [u8; PREFIX.len() + stringify!($field).len()] = spell(PREFIX, stringify!($field), true);
+                    text(&NAME)
+                },
+                table: $table,
+                short: short!($($short)?),
+                help: concat!($($doc),+).trim_ascii(),
+                default: &$default,
+                rule: $rule,
+                many: <$type as Setting>::MANY,
+            }),*],
+        }),*];
+
+        impl Config {
+            /// Builds each field from what `values` finds for its key, in the order of the table.
+            fn build(
+                layers: Layers,
+                file: Option<PathBuf>,
+                mut values: impl FnMut(&'static Key) -> Result<(Vec<String>, Origin), ConfigError>,
+            ) -> Result<Self, ConfigError> {
+                let mut origins = BTreeMap::new();
+                let mut keys = GROUPS.iter().flat_map(|group| group.keys);
+                let mut next = || {
+                    let key = keys.next().expect("the table has one key a field, in their order");
+                    let (values, origin) = values(key)?;
+                    origins.insert(key.name, origin.clone());
+                    Ok((key, values, origin))
+                };
+                $($(let $field = {
+                    let (key, values, origin) = next()?;
+                    <$type as Setting>::read(&values)
+                        .ok_or_else(|| ConfigError::value(key, &values.join(", "), origin))?
+                };)*)*
+                Ok(Self { $($($field,)*)* file, origins, layers })
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where floodmark keeps what it knows.
+    "state" in [""] {
+        /// Folder of the store, the views, the log and the pid file; made if missing.
+        state: PathBuf = [".floodmark"], Rule::Path("DIR");
+    }
+    /// What is indexed.
+    "input" in [""] {
+        /// Folder to index, with all below it; may be given several times.
+        input: Vec<PathBuf> = ["data/raw"], Rule::Path("DIR");
+    }
+    /// Whether to go on watching.
+    "once" in [""] {
+        /// Index what is there, then exit instead of watching.
+        once: bool = ["false"], Rule::Switch;
+    }
+    /// How many work on it.
+    "workers" in [""] {
+        /// Worker threads of the dataflow in each process.
+        workers: usize = ["1"], Rule::Count(1, 256);
+        /// Processes of the cluster; all get the same settings but `process`.
+        processes: usize = ["1"], Rule::Count(1, 256);
+        /// This process's number in the cluster, from 0; process 0 owns the state.
+        process: usize = ["0"], Rule::Count(0, 255);
+        /// File with one HOST:PORT a line, a line a process. The connections are not encrypted and not authenticated:
+        /// private interfaces only.
+        hosts: Option<PathBuf> = [], Rule::Path("FILE");
+    }
+    /// Which files are read, and when they are looked at again.
+    "sources" in ["sources"] {
+        /// Glob of files to index, relative to the input; none means all.
+        include: Vec<String> = [], Rule::Text("GLOB");
+        /// Glob of files and folders to leave out, relative to the input; stronger than `include`.
+        exclude: Vec<String> = [], Rule::Text("GLOB");
+        /// Leave out what .gitignore and .ignore files name.
+        gitignore: bool = ["true"], Rule::Switch;
+        /// Index hidden files and folders too.
+        hidden: bool = ["false"], Rule::Switch;
+        /// What becomes of symbolic links.
+        symlinks: Symlinks = ["skip"], Rule::OneOf(Symlinks::WORDS);
+        /// A larger file is a dead letter.
+        max_file_size: u64 = ["64GiB"], Rule::Bytes;
+        /// Time between two complete scans, which find what the operating system did not report.
+        rescan: Duration = ["300s"], Rule::Time;
+        /// How long a file that is written to and never closed must rest before it is read.
+        settle: Duration = ["500ms"], Rule::Time;
+        /// Scan this often instead of watching, for file systems that report no changes (NFS, SMB, FUSE).
+        poll: Option<Duration> = [], Rule::Time;
+    }
+    /// How files become documents.
+    "formats" in ["formats"] {
+        /// Field of a JSON, JSONL or CSV record that holds the text; the first that a record has is taken.
+        text_fields: Vec<String> = ["text", "content", "body", "passage", "abstract", "description", "message"], Rule::Text("FIELD");
+        /// Field that holds the title.
+        title_fields: Vec<String> = ["title", "name", "subject", "headline"], Rule::Text("FIELD");
+        /// Field that holds the id.
+        id_fields: Vec<String> = ["id", "_id", "doc_id", "uuid"], Rule::Text("FIELD");
+        /// A large file is committed in pieces of at most this many documents.
+        segment_documents: usize = ["50"], Rule::Count(1, 1_000_000);
+        /// A large file is committed in pieces of about this size.
+        segment_bytes: u64 = ["64KiB"], Rule::Bytes;
+        /// A larger record is a dead letter.
+        max_record_size: u64 = ["16MiB"], Rule::Bytes;
+        /// JSON that is nested deeper is a dead letter.
+        max_depth: usize = ["128"], Rule::Count(1, 10_000);
+    }
+    /// How documents become chunks.
+    "chunks" in ["chunks"] {
+        /// Most tokens of the model in a chunk; 0 means as many as the model reads.
+        max_tokens: usize = ["0"], Rule::Count(0, 1_000_000);
+        /// Tokens at the end of a chunk that are repeated at the start of the next.
+        overlap_tokens: usize = ["0"], Rule::Count(0, 1_000_000);
+    }
+    /// What turns text into vectors.
+    "model" in ["model"] {
+        /// Folder of a sentence-transformers model in ONNX form; unset means the one that is built in.
+        model: Option<PathBuf> = [], Rule::Path("DIR");
+        /// Where the model runs.
+        device: Device = ["auto"], Rule::OneOf(Device::WORDS);
+        /// Sessions of the model, one thread each; 0 means one a core.
+        sessions: usize = ["0"], Rule::Count(0, 1024);
+        /// The ONNX Runtime library; unset means the one that is built in.
+        runtime: Option<PathBuf> = [], Rule::Path("FILE");
+        /// Padded tokens in a batch.
+        batch_tokens: usize = ["512"], Rule::Count(1, 1_000_000);
+    }
+    /// How much is under way at a time.
+    "dataflow" in ["dataflow"] {
+        /// Epochs that may be uncommitted before the sources wait.
+        epochs_in_flight: u64 = ["4"], Rule::Count(1, 1024);
+        /// Milliseconds of work that an epoch is sized for; smaller commits sooner, larger commits cheaper.
+        epoch_target_ms: u64 = ["150"], Rule::Count(1, 60_000);
+    }
+    /// When and how the vector view is built.
+    "index" in ["index"] {
+        /// Build the vector view anew when added and removed since the last build exceed this part of it.
+        threshold: f64 = ["0.2"], Rule::Number(0.0, 1.0);
+    }
+    /// What becomes of files and records that can't be indexed.
+    "bad-input" in ["bad-input"] {
+        /// Tries before a failure that may pass (I/O, busy) becomes a dead letter.
+        retries: u32 = ["3"], Rule::Count(1, 100);
+        /// Milliseconds before the second try; doubled for each further one.
+        retry_base_ms: u64 = ["500"], Rule::Count(1, 3_600_000);
+        /// What becomes of the good version of a file whose new version is bad: `keep` leaves it live and marks it stale.
+        on_bad: OnBad = ["keep"], Rule::OneOf(OnBad::WORDS);
+        /// Folder to which dead files are moved, each with an error log beside it; unset means they stay where they are.
+        failed_dir: Option<PathBuf> = [], Rule::Path("DIR");
+    }
+    /// How a search answers.
+    "search" in ["search"] {
+        /// How many hits are wanted.
+        hits 'k': usize = ["10"], Rule::Count(1, 10_000);
+    }
+    /// How results are written.
+    "output" in ["output"] {
+        /// Write results as JSON with stable field names.
+        json: bool = ["false"], Rule::Switch;
+    }
+    /// What `verify` does with a difference.
+    "verify" in ["verify"] {
+        /// Mend what differs.
+        repair: bool = ["false"], Rule::Switch;
+    }
+    /// What `export` writes.
+    "export" in ["export"] {
+        /// Add the vectors.
+        vectors: bool = ["false"], Rule::Switch;
+    }
+    /// How `embed` works.
+    "embed" in ["embed"] {
+        /// File to write, whole or not at all; unset means standard output.
+        output 'o': Option<PathBuf> = [], Rule::Path("FILE");
+        /// What becomes of a line that can't be embedded.
+        on_error: OnError = ["stop"], Rule::OneOf(OnError::WORDS);
+        /// File for the lines that were skipped and why; unset means `OUT.errors.jsonl` beside the output, or standard error.
+        errors_to: Option<PathBuf> = [], Rule::Path("FILE");
+    }
+    /// How long `start` waits.
+    "start" in ["daemon"] {
+        /// How long `start` waits for the run to say that it is ready.
+        start_timeout: Duration = ["60s"], Rule::Time;
+    }
+    /// How long `stop` waits.
+    "stop" in ["daemon"] {
+        /// How long `stop` waits for the run to end.
+        stop_timeout: Duration = ["30s"], Rule::Time;
+    }
+    /// What is said on standard error.
+    "logs" in ["logs"] {
+        /// How much is logged: off, error, warn, info, debug, trace, or levels by module (info,floodmark::sources=debug).
+        log: String = ["info"], Rule::Log;
+        /// How log lines look.
+        log_format: LogFormat = ["text"], Rule::OneOf(LogFormat::WORDS);
+    }
+}
+
+/// All keys, in the order of the table.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    GROUPS.iter().flat_map(|group| group.keys)
+}
+
+impl Config {
+    /// Who said so; `None` for what is no key.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.origins.get(name)
+    }
+
+    /// The flags that this configuration was called with, to call another floodmark the same way.
+    pub fn flags(&self) -> &Flags {
+        &self.layers.flags
+    }
+
+    /// Reads the file anew, under the same environment and flags.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        self.layers.resolve()
+    }
+
+    /// What no single key shows to be wrong.
+    fn check(self) -> Result<Self, ConfigError> {
+        let conflict = |key: &str, message: String| {
+            Err(ConfigError::Conflict {
+                origin: self.origins[key].clone(),
+                message,
+            })
+        };
+        if self.process >= self.processes {
+            return conflict(
+                "process",
+                format!(
+                    "process is {} of processes = {}: count from 0",
+                    self.process, self.processes
+                ),
+            );
+        }
+        if self.processes > 1 && self.hosts.is_none() {
+            return conflict(
+                "processes",
+                "processes is more than 1: hosts must name a file with one HOST:PORT a line".into(),
+            );
+        }
+        if self.max_tokens > 0 && self.overlap_tokens >= self.max_tokens {
+            return conflict(
+                "overlap-tokens",
+                format!(
+                    "overlap-tokens is {}, which must be less than max-tokens = {}",
+                    self.overlap_tokens, self.max_tokens
+                ),
+            );
+        }
+        if self.input.is_empty() {
+            return conflict("input", "input is empty: name at least one folder".into());
+        }
+        Ok(self)
+    }
+}
+
+/// Who gave a setting its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody.
+    Default,
+    /// A line of the configuration file, from 1.
+    File(PathBuf, usize),
+    /// This variable.
+    Environment(String),
+    /// This flag.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Environment(name) => write!(f, "environment variable {name}"),
+            Origin::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// The configuration can't be used as it is. The program exits with status 78.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A value that its key does not allow.
+    #[error("{origin}: {key} can't be {value:?}; allowed is {allowed}")]
+    Value {
+        /// Who gave it.
+        origin: Origin,
+        /// The key, as it is called in the file.
+        key: String,
+        /// The value.
+        value: String,
+        /// What would do.
+        allowed: String,
+    },
+    /// Several values for a key that takes one.
+    #[error("{origin}: {key} takes one value, not {count}")]
+    Several {
+        /// Who gave them.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// How many they are.
+        count: usize,
+    },
+    /// A key or variable that means nothing.
+    #[error("{origin}: there is no setting {name:?}{hint}")]
+    Unknown {
+        /// Where it stands.
+        origin: Origin,
+        /// The name.
+        name: String,
+        /// What may have been meant, and what there is.
+        hint: String,
+    },
+    /// Two settings that contradict each other.
+    #[error("{origin}: {message}")]
+    Conflict {
+        /// Who gave the one that is named first.
+        origin: Origin,
+        /// How they contradict each other.
+        message: String,
+    },
+    /// The file is no TOML.
+    #[error("{}:{line}: not TOML: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// The file can't be read.
+    #[error("can't read the configuration file {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl ConfigError {
+    fn value(key: &Key, value: &str, origin: Origin) -> Self {
+        Self::Value {
+            origin,
+            key: key.in_file(),
+            value: value.to_owned(),
+            allowed: key.rule.allowed(),
+        }
+    }
+}

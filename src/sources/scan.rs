@@ -1,0 +1,380 @@
+//! The walk: every selected file there is, with its `stat`, and an honest account of what could not be seen.
+//!
+//! One folder is open at a time. It is watched before it is listed (where there is a watch), so that nothing can come
+//! into being between the two unnoticed; its entries are looked at in the order of their inodes, which is the order on the disk.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::CString;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Dir, FileType};
+use rustix::io::Errno;
+
+use super::selection::rules::{NAMES, Rules};
+use super::selection::{At, Judged, Looked, Trail, os_name};
+use super::watch::Armed;
+use super::{Found, Identity, Selection, SymlinkPolicy, Watcher};
+
+/// How much to walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every root.
+    All,
+    /// One root.
+    Root(usize),
+    /// What lies at and below `path`.
+    Subtree {
+        /// Number of the root.
+        root: usize,
+        /// Path below it; empty for all of it.
+        path: PathBuf,
+    },
+}
+
+/// What a walk saw, and what it could not see.
+#[derive(Debug)]
+pub struct ScanReport {
+    /// What was to be walked.
+    pub scope: Scope,
+    /// Files found.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Folders listed.
+    pub folders: u64,
+    /// Entries left out.
+    pub skipped: u64,
+    /// What could not be looked at. Everything at and below these paths is unknown.
+    pub errors: Vec<ScanError>,
+    /// Roots that are not there.
+    pub roots_missing: Vec<usize>,
+    /// False if it was broken off.
+    pub complete: bool,
+    /// Every (root, device) on which something was seen.
+    devices: BTreeSet<(usize, u64)>,
+    /// Where links are taken, a file need not lie on the device of its folder.
+    links: bool,
+}
+
+/// A path that could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("can't look at {}: {error}", path.display())]
+pub struct ScanError {
+    /// Number of its root.
+    pub root: usize,
+    /// Its path below the root; empty for the root itself.
+    pub below: PathBuf,
+    /// Its path.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// What became of a file that a walk did not find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is gone, or no longer selected.
+    Gone,
+    /// Nobody can tell.
+    Unknown(Doubt),
+}
+
+/// Why nobody can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The walk did not come by.
+    NotWalked,
+    /// This path (of the file or of a folder above it, below the root) could not be looked at.
+    Unreadable(PathBuf),
+    /// Its root is not there.
+    RootMissing,
+    /// Nothing was seen of the file system on which it was: a disk is away.
+    DeviceAway,
+}
+
+impl ScanReport {
+    fn new(selection: &Selection, scope: &Scope) -> Self {
+        Self {
+            scope: scope.clone(),
+            files: 0,
+            bytes: 0,
+            folders: 0,
+            skipped: 0,
+            errors: Vec::new(),
+            roots_missing: Vec::new(),
+            complete: true,
+            devices: BTreeSet::new(),
+            links: selection.options.symlinks != SymlinkPolicy::Skip,
+        }
+    }
+
+    /// For files that were known and not found: how to tell the fate of each. `identity` is what was known of it.
+    ///
+    /// Only `Fate::Gone` is a deletion. A root that was emptied is told from a disk that is away by the device: the folder
+    /// under a mount point lies on another one than the files that were seen there.
+    pub fn fates(&self) -> impl Fn(usize, &Path, &Identity) -> Fate + '_ {
+        let unreadable: HashSet<(usize, &Path)> = self
+            .errors
+            .iter()
+            .map(|e| (e.root, e.below.as_path()))
+            .collect();
+        move |root, path, identity| {
+            let walked = match &self.scope {
+                Scope::All => true,
+                Scope::Root(r) => *r == root,
+                Scope::Subtree {
+                    root: r,
+                    path: below,
+                } => *r == root && path.starts_with(below),
+            };
+            if self.roots_missing.contains(&root) {
+                return Fate::Unknown(Doubt::RootMissing);
+            }
+            if !walked || !self.complete {
+                return Fate::Unknown(Doubt::NotWalked);
+            }
+            if !unreadable.is_empty()
+                && let Some(at) = path
+                    .ancestors()
+                    .find(|at| unreadable.contains(&(root, *at)))
+            {
+                return Fate::Unknown(Doubt::Unreadable(at.to_owned()));
+            }
+            if self.devices.contains(&(root, identity.dev)) || (self.links && self.files > 0) {
+                return Fate::Gone;
+            }
+            Fate::Unknown(Doubt::DeviceAway)
+        }
+    }
+}
+
+/// Walks `scope` and hands over every selected file, until `found` says `Break`. With a `watcher`, every folder is
+/// watched from before it is listed.
+pub fn scan(
+    selection: &Selection,
+    watcher: Option<&Watcher>,
+    scope: &Scope,
+    found: &mut dyn FnMut(Found) -> ControlFlow<()>,
+) -> ScanReport {
+    let mut walk = Walk {
+        selection,
+        watcher,
+        found,
+        report: ScanReport::new(selection, scope),
+        pending: Vec::new(),
+    };
+    let walked = match scope {
+        Scope::All => (0..selection.roots.len()).try_for_each(|root| walk.root(root)),
+        Scope::Root(root) => walk.root(*root),
+        Scope::Subtree { root, path } if path.as_os_str().is_empty() => walk.root(*root),
+        Scope::Subtree { root, path } => walk.subtree(*root, path),
+    };
+    walk.report.complete = walked.is_continue();
+    walk.report
+}
+
+/// A folder to be listed.
+struct Pending {
+    path: PathBuf,
+    rules: Rules,
+    trail: Trail,
+}
+
+struct Walk<'a> {
+    selection: &'a Selection,
+    watcher: Option<&'a Watcher>,
+    found: &'a mut dyn FnMut(Found) -> ControlFlow<()>,
+    report: ScanReport,
+    pending: Vec<Pending>,
+}
+
+impl Walk<'_> {
+    fn root(&mut self, root: usize) -> ControlFlow<()> {
+        let before = self.report.files;
+        if let Some(watcher) = self.watcher {
+            watcher.arm_parent(root);
+        }
+        self.pending.push(Pending {
+            path: PathBuf::new(),
+            rules: Rules::default(),
+            trail: Trail::default(),
+        });
+        self.drain(root)?;
+        if self.report.files > before
+            && let Ok(place) = self
+                .selection
+                .open(root, None, Path::new(""), &Trail::default())
+        {
+            self.selection.seen_on(root, place.dev);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn subtree(&mut self, root: usize, path: &Path) -> ControlFlow<()> {
+        let (looked, place, rules) = self.selection.descend(root, path);
+        if let Some(place) = &place {
+            self.report.devices.insert((root, place.dev));
+        }
+        match looked {
+            Looked::File(file) => self.file(file),
+            Looked::Folder => {
+                let trail = place.map(|p| p.trail).unwrap_or_default();
+                self.pending.push(Pending {
+                    path: path.to_owned(),
+                    rules,
+                    trail,
+                });
+                self.drain(root)
+            }
+            Looked::Skipped { .. } => {
+                self.report.skipped += 1;
+                ControlFlow::Continue(())
+            }
+            Looked::Gone => ControlFlow::Continue(()),
+            Looked::Unknown { at, error } => {
+                if at.as_os_str().is_empty() && error.kind() == io::ErrorKind::NotFound {
+                    self.report.roots_missing.push(root);
+                } else {
+                    self.trouble(root, at, error);
+                }
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    fn drain(&mut self, root: usize) -> ControlFlow<()> {
+        while let Some(folder) = self.pending.pop() {
+            let walked = self.folder(root, folder);
+            if walked.is_break() {
+                self.pending.clear();
+                return walked;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn folder(&mut self, root: usize, Pending { path, rules, trail }: Pending) -> ControlFlow<()> {
+        let armed = self
+            .watcher
+            .map_or(Armed::NOT, |watcher| watcher.arm(root, &path));
+        let place = match self.selection.open(root, None, &path, &trail) {
+            Ok(place) => place,
+            Err(Errno::NOENT | Errno::NOTDIR) if path.as_os_str().is_empty() => {
+                self.report.roots_missing.push(root);
+                return ControlFlow::Continue(());
+            }
+            // It went away, or something else took its place, since the folder above was listed. A hint is on its way.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return ControlFlow::Continue(()),
+            Err(error) => {
+                self.trouble(root, path, error.into());
+                return ControlFlow::Continue(());
+            }
+        };
+        self.report.folders += 1;
+        self.report.devices.insert((root, place.dev));
+
+        let mut entries: Vec<(u64, FileType, CString)> = Vec::new();
+        let mut present = [false; 2];
+        let mut dir = match Dir::new(place.fd) {
+            Ok(dir) => dir,
+            Err(error) => {
+                self.trouble(root, path, error.into());
+                return ControlFlow::Continue(());
+            }
+        };
+        while let Some(entry) = dir.read() {
+            match entry {
+                Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+                Ok(entry) => {
+                    let name = entry.file_name();
+                    if self.selection.options.gitignore
+                        && let Some(file) = NAMES.iter().position(|n| *n == name)
+                    {
+                        present[file] = true;
+                    }
+                    entries.push((entry.ino(), entry.file_type(), name.to_owned()));
+                }
+                Err(error) => {
+                    self.trouble(root, path.clone(), error.into());
+                    break;
+                }
+            }
+        }
+        entries.sort_unstable_by_key(|(ino, ..)| *ino);
+        let fd = match dir.fd() {
+            Ok(fd) => fd,
+            Err(error) => {
+                self.trouble(root, path, error.into());
+                return ControlFlow::Continue(());
+            }
+        };
+        let at = At {
+            fd,
+            trail: &place.trail,
+        };
+        let absolute = self.selection.roots[root].path.join(&path);
+        let rules = match rules.enter(&self.selection.cache, fd, &absolute, &path, present) {
+            Ok(rules) => rules,
+            Err(error) => {
+                // Without its rules nobody knows what is selected here.
+                self.trouble(root, path, error);
+                return ControlFlow::Continue(());
+            }
+        };
+        if let Some(watcher) = self.watcher {
+            watcher.equip(armed, root, &path, &rules);
+        }
+
+        let mut below = path;
+        for (_, hint, name) in entries {
+            below.push(os_name(&name));
+            match self.selection.judge(root, at, &below, &name, hint, &rules) {
+                Judged::File(identity) => self.file(Found {
+                    root,
+                    path: below.clone(),
+                    identity,
+                })?,
+                Judged::Folder => {
+                    let (rules, trail) = (rules.clone(), place.trail.clone());
+                    self.pending.push(Pending {
+                        path: below.clone(),
+                        rules,
+                        trail,
+                    });
+                }
+                Judged::Skip(_) => self.report.skipped += 1,
+                Judged::Gone => {}
+                Judged::Unknown(error) => self.trouble(root, below.clone(), error),
+            }
+            below.pop();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn file(&mut self, file: Found) -> ControlFlow<()> {
+        self.report.files += 1;
+        self.report.bytes = self.report.bytes.saturating_add(file.identity.size);
+        if self.report.devices.last() != Some(&(file.root, file.identity.dev)) {
+            self.report.devices.insert((file.root, file.identity.dev));
+        }
+        (self.found)(file)
+    }
+
+    fn trouble(&mut self, root: usize, below: PathBuf, error: io::Error) {
+        if let Some(watcher) = self.watcher {
+            watcher.trouble(root, &below);
+        }
+        let path = self.selection.roots[root].path.join(&below);
+        self.report.errors.push(ScanError {
+            root,
+            below,
+            path,
+            error,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,507 @@
+//! Reading while a run writes, and when none runs: every answer of a [`Snapshot`] is of one epoch.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use floodmark_operators::keys::{ChunkHash, Epoch};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+
+use super::check::{self, Difference};
+use super::codec::{Sql, decode_vector, signed, unsigned};
+use super::error::{Context, StoreError};
+use super::recover::{self, Recovery, StoredContent};
+use super::{BUSY_TIMEOUT, DATABASE, Label, identify, meta, schema};
+
+/// Opens snapshots of a store. Cheap to clone; each snapshot has a connection of its own, used again afterwards.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Connections kept for the next snapshot.
+const IDLE_MAX: usize = 8;
+
+impl Reader {
+    /// Of the store in the state folder `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], `Newer`, `Older`, `Foreign`, `Corrupt`, `ReadOnlyFolder`.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let shared = Shared {
+            path: dir.join(DATABASE),
+            idle: Mutex::default(),
+        };
+        let reader = Self {
+            shared: Arc::new(shared),
+        };
+        reader.snapshot()?;
+        Ok(reader)
+    }
+
+    /// The store as of the last commit. Drop it soon: the log grows by what is written while it lives.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let idle = self
+            .shared
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let (connection, reusable) = match idle {
+            Some(connection) => (connection, true),
+            None => connect(&self.shared.path)?,
+        };
+        let path = &self.shared.path;
+        // A transaction that is deferred takes its snapshot with its first read.
+        connection.execute_batch("BEGIN").context("read", path)?;
+        let upper = meta(&connection, "upper").context("read", path)?;
+        let model_id = meta(&connection, "model").context("read", path)?;
+        let since = meta(&connection, "model_since").context("read", path)?;
+        let model = connection
+            .query_row(
+                "SELECT name, dimension FROM models WHERE id = ?",
+                [model_id],
+                |row| {
+                    let dimension: i64 = row.get(1)?;
+                    let dimension = usize::try_from(dimension).unwrap_or(0);
+                    Ok(Model {
+                        id: row.get(0)?,
+                        dimension,
+                        since: unsigned(since),
+                    })
+                },
+            )
+            .optional()
+            .context("read", path)?
+            .ok_or_else(|| missing(path))?;
+        Ok(Snapshot {
+            connection: Some(connection),
+            reusable,
+            shared: Arc::clone(&self.shared),
+            epoch: unsigned(upper) - 1,
+            model_id,
+            model,
+        })
+    }
+}
+
+fn missing(path: &Path) -> StoreError {
+    StoreError::Missing {
+        dir: path.parent().unwrap_or(path).to_owned(),
+    }
+}
+
+/// A connection, and whether it sees later commits as well.
+fn connect(path: &Path) -> Result<(Connection, bool), StoreError> {
+    if !path.exists() {
+        return Err(missing(path));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let first = Connection::open_with_flags(path, flags)
+        .context("open", path)
+        .and_then(|connection| checked(connection, path));
+    let Err(StoreError::Sqlite { source, .. }) = &first else {
+        return first.map(|connection| (connection, true));
+    };
+    if !matches!(
+        source.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
+    ) {
+        return first.map(|connection| (connection, true));
+    }
+    // Even a reader makes the log's index, store.sqlite-shm, where there is none. In a folder that can't be written
+    // nobody writes the database either: with an empty log it is complete by itself.
+    if fs::metadata(path.with_extension("sqlite-wal")).is_ok_and(|log| log.len() > 0) {
+        return Err(StoreError::ReadOnlyFolder {
+            path: path.to_owned(),
+        });
+    }
+    let connection =
+        Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
+            .context("open", path)?;
+    Ok((checked(connection, path)?, false))
+}
+
+pub(super) fn immutable_uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _ = write!(uri, "%{byte:02x}");
+        }
+    }
+    uri + "?immutable=1"
+}
+
+fn checked(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
+    connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .context("open", path)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    match identify(&connection, path)? {
+        // Someone is just about to make it.
+        0 => Err(missing(path)),
+        schema::VERSION => Ok(connection),
+        found => Err(StoreError::Older {
+            path: path.to_owned(),
+            found,
+            known: schema::VERSION,
+        }),
+    }
+}
+
+/// The store as of one epoch. [`Send`], so that a thread may answer from it.
+#[derive(Debug)]
+pub struct Snapshot {
+    connection: Option<Connection>,
+    reusable: bool,
+    shared: Arc<Shared>,
+    epoch: Epoch,
+    model_id: i64,
+    model: Model,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take().filter(|_| self.reusable)
+            && connection.execute_batch("ROLLBACK").is_ok()
+        {
+            let mut idle = self
+                .shared
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_MAX {
+                idle.push(connection);
+            }
+        }
+    }
+}
+
+/// The model whose vectors are in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Its name, with everything that decides what a vector is.
+    pub id: String,
+    /// Numbers in a vector.
+    pub dimension: usize,
+    /// From this epoch on. Labels outlive a model: a view of an earlier epoch must be built anew.
+    pub since: Epoch,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files, by where they stand.
+    pub files: FileCounts,
+    /// Documents in the index; a copy counts again.
+    pub documents: u64,
+    /// Chunks in the index; a copy counts again.
+    pub chunks: u64,
+    /// Texts that have a vector by the model, in the index or remembered.
+    pub embeddings: u64,
+    /// Texts in the index.
+    pub live: u64,
+    /// When the last commit was made, milliseconds since 1970.
+    pub last_commit_ms: Option<i64>,
+}
+
+/// Files, by where they stand. `stale` ones are counted under `retrying` or `dead` as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct FileCounts {
+    pub indexed: u64,
+    pub partial: u64,
+    pub retrying: u64,
+    pub dead: u64,
+    pub stale: u64,
+}
+
+/// A text joined or left the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// When.
+    pub epoch: Epoch,
+    /// Which text.
+    pub label: Label,
+    /// 1: joined, −1: left.
+    pub op: i8,
+}
+
+impl Snapshot {
+    pub(super) fn connection(&self) -> &Connection {
+        self.connection
+            .as_ref()
+            .expect("a snapshot has its connection until it is dropped")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    pub(super) fn model_id(&self) -> i64 {
+        self.model_id
+    }
+
+    /// Runs a query whose errors are about reading this store.
+    pub(super) fn ask<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        query(self.connection()).context("read", self.path())
+    }
+
+    /// The last epoch that is in it. 0: nothing was ever committed.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The model whose vectors it gives.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// As SQLite says; so for all below.
+    pub fn status(&self) -> Result<Counts, StoreError> {
+        self.ask(|connection| {
+            let mut counts = Counts::default();
+            let mut statement = connection.prepare_cached(
+                "SELECT state, stale, count(*) FROM files WHERE removed IS NULL GROUP BY state, stale",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let count = unsigned(row.get(2)?);
+                *match row.get_ref(0)?.as_str()? {
+                    "indexed" => &mut counts.files.indexed,
+                    "partial" => &mut counts.files.partial,
+                    "retrying" => &mut counts.files.retrying,
+                    _ => &mut counts.files.dead,
+                } += count;
+                if row.get(1)? {
+                    counts.files.stale += count;
+                }
+            }
+            (counts.documents, counts.chunks) = connection.query_row(
+                "SELECT ifnull(sum(c.documents), 0), ifnull(sum(c.chunks), 0) FROM segments s \
+                 JOIN contents c ON c.id = s.content_id WHERE s.removed IS NULL",
+                [],
+                |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
+            )?;
+            let count = |sql, model: &[i64]| {
+                connection.query_row(sql, rusqlite::params_from_iter(model), |row| row.get(0).map(unsigned))
+            };
+            counts.live = count("SELECT count(*) FROM live", &[])?;
+            counts.embeddings =
+                count("SELECT count(*) FROM embeddings WHERE model_id = ?", &[self.model_id])?;
+            counts.last_commit_ms = connection
+                .query_row("SELECT committed_at_ms FROM epochs ORDER BY epoch DESC LIMIT 1", [], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            Ok(counts)
+        })
+    }
+
+    /// What changed after epoch `after`, net: at most one change a label, by epoch and label.
+    ///
+    /// Applied to the labels that were live at `after` they give those that are live now.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn changes(&self, after: Epoch) -> Result<Vec<Change>, StoreError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT max(epoch), text_id, sum(op) FROM changelog WHERE epoch > ? \
+                     GROUP BY text_id HAVING sum(op) <> 0 ORDER BY 1, 2",
+                )?
+                .query_map([signed(after)], |row| {
+                    Ok(Change {
+                        epoch: unsigned(row.get(0)?),
+                        label: row.get(1)?,
+                        op: row.get(2)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// The labels in the index, ascending.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn live_labels(&self) -> Result<Vec<Label>, StoreError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached("SELECT text_id FROM live ORDER BY text_id")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// Every live label with its vector of `model().dimension` numbers, by ascending label; constant memory.
+    ///
+    /// # Errors
+    /// `Broken` if a live text has no vector of that length; otherwise as SQLite says.
+    pub fn for_each_live_vector(
+        &self,
+        mut each: impl FnMut(Label, &[f32]),
+    ) -> Result<(), StoreError> {
+        let mut vector = vec![0.0; self.model.dimension];
+        let mut fault = None;
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT l.text_id, e.vector FROM live l LEFT JOIN embeddings e \
+                 ON e.model_id = ? AND e.text_id = l.text_id ORDER BY l.text_id",
+            )?;
+            let mut rows = statement.query([self.model_id])?;
+            while let Some(row) = rows.next()? {
+                let label = row.get(0)?;
+                match row.get_ref(1)?.as_blob_or_null()? {
+                    Some(bytes) if decode_vector(bytes, &mut vector) => each(label, &vector),
+                    _ => fault = fault.or(Some(label)),
+                }
+            }
+            Ok(())
+        })?;
+        fault.map_or(Ok(()), |label| Err(self.no_vector(label)))
+    }
+
+    /// The vectors of `labels`, one call each, in their order.
+    ///
+    /// # Errors
+    /// `Broken` if one has no vector by the model; otherwise as SQLite says.
+    pub fn vectors(
+        &self,
+        labels: impl IntoIterator<Item = Label>,
+        mut each: impl FnMut(Label, &[f32]),
+    ) -> Result<(), StoreError> {
+        let mut vector = vec![0.0; self.model.dimension];
+        for label in labels {
+            if !self.read_vector(label, &mut vector)? {
+                return Err(self.no_vector(label));
+            }
+            each(label, &vector);
+        }
+        Ok(())
+    }
+
+    /// The vector of one label, if the model has made one.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn vector_of(&self, label: Label) -> Result<Option<Vec<f32>>, StoreError> {
+        let mut vector = vec![0.0; self.model.dimension];
+        Ok(self.read_vector(label, &mut vector)?.then_some(vector))
+    }
+
+    fn read_vector(&self, label: Label, vector: &mut [f32]) -> Result<bool, StoreError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT vector FROM embeddings WHERE model_id = ? AND text_id = ?",
+            )?;
+            let mut rows = statement.query(params![self.model_id, label])?;
+            match rows.next()? {
+                Some(row) => Ok(decode_vector(row.get_ref(0)?.as_blob()?, vector)),
+                None => Ok(false),
+            }
+        })
+    }
+
+    fn no_vector(&self, label: Label) -> StoreError {
+        let dimension = self.model.dimension;
+        StoreError::broken(format!(
+            "text {label} has no vector of {dimension} numbers by the model"
+        ))
+    }
+
+    /// Every live label with its text, by ascending label; constant memory.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn for_each_live_text(&self, mut each: impl FnMut(Label, &str)) -> Result<(), StoreError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT l.text_id, t.text FROM live l JOIN texts t ON t.id = l.text_id ORDER BY l.text_id",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                each(row.get(0)?, row.get_ref(1)?.as_str()?);
+            }
+            Ok(())
+        })
+    }
+
+    /// The text of a label, if it was ever embedded.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn text_of(&self, label: Label) -> Result<Option<String>, StoreError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached("SELECT text FROM texts WHERE id = ?")?;
+            statement
+                .query_row([label], |row| row.get(0))
+                .optional()
+                .map(Option::flatten)
+        })
+    }
+
+    /// The hash of a label's text.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn hash_of(&self, label: Label) -> Result<Option<ChunkHash>, StoreError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached("SELECT hash FROM texts WHERE id = ?")?;
+            statement
+                .query_row([label], |row| row.get::<_, Sql<_>>(0))
+                .optional()
+        })
+        .map(|found| found.map(|Sql(hash)| hash))
+    }
+
+    /// The label of a text's hash.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn label_of(&self, hash: ChunkHash) -> Result<Option<Label>, StoreError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached("SELECT id FROM texts WHERE hash = ?")?;
+            statement
+                .query_row([Sql(hash)], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// What a run would begin with; see [`super::Store::recover`]. For `plan`.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn recover(&self, keep: &dyn Fn(&StoredContent) -> bool) -> Result<Recovery, StoreError> {
+        recover::recover(self.connection(), self.path(), self.model_id, keep)
+    }
+
+    /// Compares the store with itself: the index with the files, the changelog with the index, every vector, every
+    /// reference, every page. Empty when all is well. Reads everything.
+    ///
+    /// # Errors
+    /// It could not look.
+    pub fn check(&self) -> Result<Vec<Difference>, StoreError> {
+        check::check(self.connection(), self.path())
+    }
+}
