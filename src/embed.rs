@@ -323,6 +323,8 @@ impl<R: BufRead, W: Write, S: Write> Job<'_, R, W, S> {
             match parsed {
                 Ok((record, tokens)) => {
                     bytes += record.bytes();
+                    self.summary.tokens += tokens.len() as u64;
+                    self.summary.truncated += u64::from(tokens.truncated());
                     window.records.push((record, None));
                     rows.push(tokens);
                 }

@@ -379,4 +379,4 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

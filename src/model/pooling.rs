@@ -125,7 +125,7 @@ impl Mode {
                 |max, row| {
                     ndarray::Zip::from(&max)
                         .and(&row)
-                        .map_collect(|&a, &b| if a >= b { a } else { b })
+                        .map_collect(|&a, &b| if a > b || a.is_nan() { a } else { b })
                 },
             ),
             Self::Mean => weighted_sum(|_| 1.0) / count as f32,
