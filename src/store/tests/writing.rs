@@ -173,3 +173,28 @@ fn the_log_stays_short() {
         .len();
     assert!(log < 40 << 20, "{log}");
 }
+
+#[test]
+fn a_file_that_is_its_old_self_again_forgets_the_failure_and_the_reading_that_was_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut world) = small(dir.path());
+    world.slice("a.jsonl", 4);
+    world.fail("a.jsonl", false);
+    let begun = world.clone();
+    world.tick();
+    store
+        .commit(world.epoch, std::mem::take(&mut world.rows))
+        .unwrap();
+    let recovered = store.recover(&|_| true).unwrap().files;
+    begun.assert_files(&recovered);
+    assert!(recovered[0].file.partial.is_some() && recovered[0].file.stale());
+    world.touch("a.jsonl");
+    world.tick();
+    store
+        .commit(world.epoch, std::mem::take(&mut world.rows))
+        .unwrap();
+    let recovered = store.recover(&|_| true).unwrap().files;
+    world.assert_files(&recovered);
+    assert_eq!(recovered[0].file.standing, Standing::Indexed);
+    assert_eq!(store.check().unwrap(), []);
+}
