@@ -13,7 +13,6 @@
 //! Memory does not grow with the input: at most two windows of records are in flight, one being embedded while the next
 //! is read.
 
-pub mod batches;
 pub mod files;
 mod lines;
 mod record;
@@ -23,6 +22,7 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use floodmark_operators::batch::Planner;
 use thiserror::Error;
 
 use crate::model::{EmbedError, Model, ModelError, TokenIds};
@@ -270,19 +270,16 @@ impl<R: BufRead, W: Write, S: Write> Job<'_, R, W, S> {
         let read = self.fill(&mut window, &mut rows);
         window.missing = rows.len();
         let number = self.first_window + self.windows.len() as u64;
-        let lengths: Vec<usize> = rows.iter().map(TokenIds::len).collect();
+        let mut planner = Planner::new(self.options.batch_tokens_max);
+        for (at, row) in rows.iter().enumerate() {
+            planner.insert(number, row.len(), at);
+        }
         let mut rows: Vec<Option<TokenIds>> = rows.into_iter().map(Some).collect();
-        for batch in batches::plan(&lengths, self.options.batch_tokens_max) {
-            let taken = batch
-                .into_iter()
-                .filter_map(|at| rows[at].take().map(|row| (at, row)));
-            let batch = Batch {
-                window: number,
-                rows: taken.collect(),
-            };
-            self.jobs
-                .send(batch)
-                .map_err(|_| EmbedJobError::ThreadsGone)?;
+        while !planner.is_empty() {
+            let batch = planner.next_batch().into_iter();
+            let taken = batch.filter_map(|at| rows[at].take().map(|row| (at, row)));
+            let batch = Batch { window: number, rows: taken.collect() };
+            self.jobs.send(batch).map_err(|_| EmbedJobError::ThreadsGone)?;
         }
         self.windows.push_back(window);
         read
