@@ -1,6 +1,6 @@
 //! One resolved configuration: defaults < `floodmark.toml` < environment < flags.
 //!
-//! A setting is declared once, in [`settings`], with its sentence, type, default and rule. The struct, the parser of the file,
+//! A setting is declared once, in `settings!` below, with its sentence, type, default and rule. The struct, the parser of the file,
 //! the environment's names, `--help`, the manual and `docs/configuration.md` all come from that table.
 
 mod layers;
@@ -23,16 +23,27 @@ rule::words! {
     Symlinks {
         /// They are not looked at.
         Skip = "skip",
-        /// They are read as what they point to; a loop is noticed.
+        /// Links to files below an input are read as what they point to.
+        Files = "files",
+        /// All are read as what they point to, wherever that is; a loop is noticed.
         Follow = "follow",
+    }
+    /// Whether to scan periodically instead of watching.
+    Poll {
+        /// Where the file system reports no changes.
+        Auto = "auto",
+        /// Everywhere.
+        Always = "always",
+        /// Nowhere.
+        Never = "never",
     }
     /// Where the model runs.
     Device {
         /// The best that is there: CUDA, CoreML, processor.
         Auto = "auto",
-        /// An NVIDIA graphics processor, or nothing.
+        /// An NVIDIA graphics processor; without one the processor, and a warning.
         Cuda = "cuda",
-        /// Apple's accelerator, or nothing.
+        /// Apple's accelerator; without it the processor, and a warning.
         Coreml = "coreml",
         /// The processor.
         Cpu = "cpu",
@@ -240,52 +251,58 @@ settings! {
     }
     /// Which files are read, and when they are looked at again.
     "sources" in ["sources"] {
-        /// Glob of files to index, relative to the input; none means all.
-        include: Vec<String> = [], Rule::Text("GLOB");
-        /// Glob of files and folders to leave out, relative to the input; stronger than `include`.
-        exclude: Vec<String> = [], Rule::Text("GLOB");
-        /// Leave out what .gitignore and .ignore files name.
+        /// Index only what matches this line, written as in a .gitignore (`*.md`, `docs/`, `/src/**/*.rs`); none means all.
+        include: Vec<String> = [], Rule::Text("PATTERN");
+        /// Leave out what matches this line, folders with all they contain; a later line with `!` takes back an earlier one.
+        exclude: Vec<String> = [], Rule::Text("PATTERN");
+        /// Leave out what .gitignore and .floodmarkignore name, and the folders of version control itself.
         gitignore: bool = ["true"], Rule::Switch;
-        /// Index hidden files and folders too.
+        /// Index names that begin with a dot too.
         hidden: bool = ["false"], Rule::Switch;
-        /// What becomes of symbolic links.
+        /// What becomes of symbolic links: `files` takes links to files below an input, `follow` takes all.
         symlinks: Symlinks = ["skip"], Rule::OneOf(Symlinks::WORDS);
-        /// A larger file is a dead letter.
-        max_file_size: u64 = ["64GiB"], Rule::Bytes;
+        /// Leave out larger files; unset means no limit.
+        max_file_size: Option<u64> = [], Rule::Bytes;
         /// Time between two complete scans, which find what the operating system did not report.
         rescan: Duration = ["300s"], Rule::Time;
         /// How long a file that is written to and never closed must rest before it is read.
         settle: Duration = ["500ms"], Rule::Time;
-        /// Scan this often instead of watching, for file systems that report no changes (NFS, SMB, FUSE).
-        poll: Option<Duration> = [], Rule::Time;
+        /// Whether to scan periodically instead of watching: `auto` does so on file systems that report no changes (NFS, SMB,
+        /// FUSE).
+        poll: Poll = ["auto"], Rule::OneOf(Poll::WORDS);
+        /// Time between two scans of an input that is not watched.
+        poll_interval: Duration = ["5s"], Rule::Time;
     }
     /// How files become documents.
     "formats" in ["formats"] {
-        /// Field of a JSON, JSONL or CSV record that holds the text; the first that a record has is taken.
-        text_fields: Vec<String> = ["text", "content", "body", "passage", "abstract", "description", "message"], Rule::Text("FIELD");
-        /// Field that holds the title.
-        title_fields: Vec<String> = ["title", "name", "subject", "headline"], Rule::Text("FIELD");
-        /// Field that holds the id.
-        id_fields: Vec<String> = ["id", "_id", "doc_id", "uuid"], Rule::Text("FIELD");
+        /// Field of a JSON, JSONL or CSV record that is part of the text, in this order; none means the title and the first
+        /// of text, content, body, …, or else all strings but the id.
+        text_fields: Vec<String> = [], Rule::Text("FIELD");
+        /// Field that may hold the title; none means title, headline, subject, name.
+        title_fields: Vec<String> = [], Rule::Text("FIELD");
+        /// Field that may hold the id; none means id, _id, uuid, doc_id, key.
+        id_fields: Vec<String> = [], Rule::Text("FIELD");
         /// A large file is committed in pieces of at most this many documents.
         segment_documents: usize = ["50"], Rule::Count(1, 1_000_000);
         /// A large file is committed in pieces of about this size.
-        segment_bytes: u64 = ["64KiB"], Rule::Bytes;
+        segment_bytes: usize = ["64KiB"], Rule::Bytes;
+        /// A larger file of a kind that must be read whole (HTML, text that is not UTF-8) is a dead letter.
+        max_whole_size: u64 = ["64MiB"], Rule::Bytes;
         /// A larger record is a dead letter.
-        max_record_size: u64 = ["16MiB"], Rule::Bytes;
+        max_record_size: usize = ["16MiB"], Rule::Bytes;
         /// JSON that is nested deeper is a dead letter.
-        max_depth: usize = ["128"], Rule::Count(1, 10_000);
+        max_depth: usize = ["127"], Rule::Count(1, 127);
     }
     /// How documents become chunks.
     "chunks" in ["chunks"] {
-        /// Most tokens of the model in a chunk; 0 means as many as the model reads.
+        /// Most tokens in a chunk, without the model's special tokens; 0 means as many as the model reads.
         max_tokens: usize = ["0"], Rule::Count(0, 1_000_000);
         /// Tokens at the end of a chunk that are repeated at the start of the next.
         overlap_tokens: usize = ["0"], Rule::Count(0, 1_000_000);
     }
     /// What turns text into vectors.
     "model" in ["model"] {
-        /// Folder of a sentence-transformers model in ONNX form; unset means the one that is built in.
+        /// Folder of a sentence-transformers model in ONNX form, or one of its .onnx files; unset means the one that is built in.
         model: Option<PathBuf> = [], Rule::Path("DIR");
         /// Where the model runs.
         device: Device = ["auto"], Rule::OneOf(Device::WORDS);
@@ -307,6 +324,14 @@ settings! {
     "index" in ["index"] {
         /// Build the vector view anew when added and removed since the last build exceed this part of it.
         threshold: f64 = ["0.2"], Rule::Number(0.0, 1.0);
+        /// Fewer changes than this never make a new build due.
+        changes_min: u64 = ["1000"], Rule::Count(0, u64::MAX);
+        /// Up to this many vectors every one is looked at: exact.
+        flat_max: u64 = ["50000"], Rule::Count(0, u64::MAX);
+        /// Above flat-max, up to this many vectors: a graph (HNSW). Above: cells (IVF).
+        hnsw_max: u64 = ["500000"], Rule::Count(0, u64::MAX);
+        /// Threads of a build in the background; 0 means half of the cores.
+        build_threads: usize = ["0"], Rule::Count(0, 1024);
     }
     /// What becomes of files and records that can't be indexed.
     "bad-input" in ["bad-input"] {
@@ -345,7 +370,8 @@ settings! {
         output 'o': Option<PathBuf> = [], Rule::Path("FILE");
         /// What becomes of a line that can't be embedded.
         on_error: OnError = ["stop"], Rule::OneOf(OnError::WORDS);
-        /// File for the lines that were skipped and why; unset means `OUT.errors.jsonl` beside the output, or standard error.
+        /// File for the lines that were skipped and why; unset means the output with `.errors.jsonl` behind its name, or
+        /// `embed.errors.jsonl` in the current folder.
         errors_to: Option<PathBuf> = [], Rule::Path("FILE");
     }
     /// How long `start` waits.

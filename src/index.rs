@@ -20,7 +20,7 @@ mod disk;
 mod faiss;
 pub mod policy;
 mod snapshot;
-mod view;
+pub mod view;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use floodmark_operators::keys::Epoch;
 
 pub use disk::{Manifest, RecallSample};
 pub use snapshot::{Hit, Snapshot};
-pub use view::{Options, Reader, Status, VectorView};
+pub use view::VectorView;
 
 /// What a source's own trouble is called here.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;

@@ -8,7 +8,7 @@ use floodmark::telemetry;
 
 fn main() -> ExitCode {
     telemetry::fate_sharing();
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(std::io::stdout());
     let result = cli::main(std::env::args_os(), std::env::vars_os(), &mut out)
         .and_then(|exit| Ok(out.flush().map(|()| exit)?));
     match result {

@@ -18,6 +18,7 @@ use floodmark_operators::keys::PathKey;
 use serde::{Deserialize, Serialize};
 
 pub mod identity;
+pub mod raw_path;
 pub mod replay;
 pub mod roots;
 pub mod scan;

@@ -18,6 +18,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use differential_dataflow::VecCollection;
@@ -75,6 +76,7 @@ struct Done {
 pub struct Embedders {
     jobs: Sender<Job>,
     threads: usize,
+    backlog: Arc<AtomicUsize>,
 }
 
 impl Embedders {
@@ -108,7 +110,16 @@ impl Embedders {
                     }
                 })?;
         }
-        Ok(Self { jobs, threads })
+        Ok(Self {
+            jobs,
+            threads,
+            backlog: Arc::default(),
+        })
+    }
+
+    /// Texts that are wanted by this process's workers and have no vector yet. For people: progress is the frontier's.
+    pub fn backlog(&self) -> Arc<AtomicUsize> {
+        self.backlog.clone()
     }
 }
 
@@ -213,6 +224,8 @@ struct State {
     pending: HashMap<ChunkHash, Pending>,
     /// Texts that arrived, with the last time at which they did: kept while somebody may still ask.
     texts: HashMap<ChunkHash, (Text, Epoch)>,
+    /// How much of the embedders' backlog is this operator's.
+    reported: usize,
     /// One capability for each time at which something may still come out, and how much that is.
     held: BTreeMap<Epoch, (Capability<Epoch>, usize)>,
     out: BTreeMap<Epoch, Vec<Embedded>>,
@@ -232,6 +245,7 @@ impl State {
             failed: HashSet::new(),
             pending: HashMap::new(),
             texts: HashMap::new(),
+            reported: 0,
             held: BTreeMap::new(),
             out: BTreeMap::new(),
         }
@@ -387,6 +401,13 @@ impl State {
 
     /// Lets go of times at which nothing more will come out, and of texts that nobody can ask for any more.
     fn settle(&mut self, open: impl Fn(&Epoch) -> bool) {
+        let (before, now) = (
+            std::mem::replace(&mut self.reported, self.pending.len()),
+            self.pending.len(),
+        );
+        self.embedders
+            .backlog
+            .fetch_add(now.wrapping_sub(before), Ordering::Relaxed); // wraps around when it shrinks
         self.held.retain(|_, (_, outstanding)| *outstanding > 0);
         let pending = &self.pending;
         self.texts

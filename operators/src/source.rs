@@ -10,6 +10,8 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::source as timely_source;
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
+use timely::scheduling::SyncActivator;
+
 use crate::keys::Epoch;
 
 /// What a feed has to say when it is asked for more.
@@ -24,6 +26,9 @@ pub enum Next<H> {
 
 /// Hands hints to the source, on worker 0's thread: it must not wait.
 pub trait Feed<H> {
+    /// Called once, before all else: `waker` makes the source ask again after it was told that there is nothing.
+    fn attach(&mut self, waker: SyncActivator);
+
     /// The hints of `epoch`. Everything before `committed` is durable.
     fn next(&mut self, epoch: Epoch, committed: Epoch) -> Next<H>;
 }
@@ -44,13 +49,15 @@ pub fn source<'scope, H: 'static>(
     admission: Admission,
     committed: ProbeHandle<Epoch>,
 ) -> StreamVec<'scope, Epoch, H> {
+    let worker = scope.worker().clone();
     timely_source::<Epoch, CapacityContainerBuilder<Vec<H>>, _, _>(
         scope,
         "Source",
-        move |initial, _info| {
+        move |initial, info| {
             let mut minting = feed.map(|feed| (feed, initial));
             let mut minted = std::collections::VecDeque::new();
-            if let Some((_, capability)) = &mut minting {
+            if let Some((feed, capability)) = &mut minting {
+                feed.attach(worker.sync_activator_for(info.address.to_vec()));
                 capability.downgrade(&admission.first.max(1));
             }
             move |output| {

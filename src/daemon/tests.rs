@@ -3,6 +3,8 @@
 use super::*;
 
 const ROLE: &str = "DAEMON_TEST_STATE";
+/// The holder goes on when it is told to stop.
+const STUBBORN: &str = "DAEMON_TEST_STUBBORN";
 
 /// What the other tests start: takes the lock, says so, and holds it until its standard input ends.
 #[test]
@@ -11,14 +13,20 @@ fn holder() {
         return;
     };
     let _lock = RunLock::acquire(Path::new(&state)).unwrap();
+    if std::env::var_os(STUBBORN).is_some() {
+        crate::signals::install(|| {}, || {}).unwrap();
+    }
     println!("held");
     let _ = io::stdin().read_to_end(&mut Vec::new());
 }
 
 fn hold(state: &Path) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    hold_by(Command::new(std::env::current_exe().unwrap()).env(ROLE, state))
+}
+
+fn hold_by(command: &mut Command) -> Child {
+    let mut child = command
         .args(["--exact", "daemon::tests::holder", "--nocapture"])
-        .env(ROLE, state)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -92,16 +100,21 @@ fn stop_ends_the_run_or_says_that_it_still_runs() {
         Stopped::Ended { pid }
     );
     child.wait().unwrap();
-    // Now this process holds the lock, and goes on after the signal.
-    let lock = RunLock::acquire(folder.path()).unwrap();
-    let stopping = crate::signals::install(|| {}, || {}).unwrap();
-    let pid = std::process::id();
-    assert_eq!(
-        stop(folder.path(), Duration::ZERO).unwrap(),
-        Stopped::StillRunning { pid }
+    let mut child = hold_by(
+        Command::new(std::env::current_exe().unwrap())
+            .env(ROLE, folder.path())
+            .env(STUBBORN, "1"),
     );
-    assert!(stopping.load(std::sync::atomic::Ordering::SeqCst));
-    drop(lock);
+    let pid = child.id();
+    let still = Ok(Stopped::StillRunning { pid });
+    assert_eq!(
+        stop(folder.path(), Duration::ZERO).map_err(|error| error.to_string()),
+        still
+    );
+    assert_eq!(probe(folder.path()).unwrap(), Some(Running { pid }));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(probe(folder.path()).unwrap(), None);
 }
 
 fn shell(script: &str) -> Command {

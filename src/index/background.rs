@@ -120,7 +120,10 @@ impl Building {
         let folder = dir.to_owned();
         let thread = thread::Builder::new()
             .name("vector-build".into())
-            .spawn(move || make_and_write(&source, kind, &folder, &model, &options, &theirs))
+            .spawn(move || {
+                yield_to_others();
+                make_and_write(&source, kind, &folder, &model, &options, &theirs)
+            })
             .map_err(|error| IndexError::io("start a thread for", dir, error))?;
         Ok(Self {
             thread: Some(thread),
@@ -163,6 +166,17 @@ impl Drop for Building {
         );
     }
 }
+
+/// Gives way to embedding and queries when all cores are busy: a build may take its time, the standing index answers.
+/// FAISS's own threads inherit it.
+#[cfg(target_os = "linux")]
+fn yield_to_others() {
+    // On Linux a thread has a priority of its own. Where it can't be lowered, the build competes: no reason to fail.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn yield_to_others() {}
 
 /// Makes, then writes unless it was told not to.
 fn make_and_write(

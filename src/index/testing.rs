@@ -48,7 +48,7 @@ pub(super) fn clustered(label: u64, dimension: usize, clusters: u64) -> Vec<f32>
     )
 }
 
-/// A source whose history is a list of epochs; labels above [`Self::TWINS`] share their vectors in pairs.
+/// A source whose history is a list of epochs; labels from [`Self::EQUALS`] on share a vector by forties.
 pub(super) struct Memory {
     pub dimension: usize,
     pub model: String,
@@ -60,7 +60,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub const TWINS: u64 = 1 << 40;
+    pub const EQUALS: u64 = 1 << 40;
 
     pub fn new(dimension: usize) -> Self {
         Self {
@@ -76,8 +76,8 @@ impl Memory {
 
     pub fn vector(&self, label: u64) -> Vec<f32> {
         clustered(
-            if label >= Self::TWINS {
-                label / 2
+            if label >= Self::EQUALS {
+                label / 40
             } else {
                 label
             },

@@ -79,6 +79,10 @@ fn recall(snapshot: &Snapshot, source: &Memory) -> f64 {
             .collect();
         let hits = snapshot.search(&query(seed), 10, None).unwrap();
         assert_eq!(hits.len(), truth.len());
+        for hit in &hits {
+            let score = snapshot::inner_product(&query(seed), &source.vector(hit.label));
+            assert_eq!(hit.score, score, "a score depends on the vectors alone");
+        }
         found += hits.iter().filter(|h| truth.contains(&h.label)).count();
         asked += truth.len();
     }
@@ -134,14 +138,16 @@ fn bad_queries_are_errors_and_odd_ones_are_not() {
 #[test]
 fn equal_scores_are_ordered_by_label_also_where_they_are_cut() {
     let mut source = Memory::new(D);
-    // Four labels a vector: ties everywhere.
-    let twin = |i: u64| Memory::TWINS + i;
-    source.commit((0..400).map(|i| (twin(i), 1)));
     let dir = tempfile::tempdir().unwrap();
-    let view = VectorView::open(dir.path(), &source, never()).unwrap();
+    let mut view = VectorView::open(dir.path(), &source, never()).unwrap();
+    // Forty labels a vector, more than are fetched to spare, and the greatest come first: FAISS keeps the first.
+    for block in (0..40).rev() {
+        source.commit((block * 10..block * 10 + 10).map(|i| (Memory::EQUALS + i, 1)));
+        view.follow(&source).unwrap();
+    }
     for k in 1..20 {
         let hits = view.snapshot().search(&query(9), k, None).unwrap();
-        assert_eq!(hits, source.nearest(1, &query(9), k, &|_| true));
+        assert_eq!(hits, source.nearest(source.epoch, &query(9), k, &|_| true));
     }
 }
 
@@ -417,6 +423,19 @@ fn any_damage_to_any_file_changes_no_answer() {
             check(&view.snapshot(), &source);
         }
     }
+    // A number in the metadata that is wrong but plausible: the last epoch would be passed over.
+    let metadata = good.path().join("builds/2-2/metadata.json");
+    let honest = fs::read_to_string(&metadata).unwrap();
+    let forged = honest.replace("\"epoch\": 2", "\"epoch\": 3");
+    assert_ne!(honest, forged);
+    fs::write(&metadata, forged).unwrap();
+    let view = VectorView::open(good.path(), &source, never()).unwrap();
+    check(&view.snapshot(), &source);
+    assert_eq!(
+        view.status().last_build.unwrap().epoch,
+        1,
+        "the previous build answers"
+    );
     // Both builds at once, and the folder itself.
     for index in files(good.path())
         .iter()

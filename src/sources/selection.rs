@@ -1,7 +1,6 @@
 //! What is in and what is not: one function for the walk, for a single path, and for `explain`.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +16,10 @@ use rustix::io::Errno;
 
 use super::{Found, Identity, Roots, SourceOptions, SymlinkPolicy};
 
+mod reason;
 pub(super) mod rules;
+
+pub use reason::{Looked, Rule, SkipReason, Verdict};
 
 use rules::Rules;
 
@@ -46,112 +48,6 @@ pub struct SelectionError {
     pub line: String,
     /// What is wrong with it.
     pub error: String,
-}
-
-/// Is a path selected?
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Yes (a folder: it is entered).
-    Take,
-    /// No.
-    Skip(SkipReason),
-}
-
-/// Why a path is not selected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SkipReason {
-    /// It is floodmark's own state.
-    State,
-    /// It is a repository's own folder.
-    Repository,
-    /// Its name begins with a dot.
-    Hidden,
-    /// A line of `exclude` leaves it out.
-    Excluded(String),
-    /// No line of `include` matches it.
-    NotIncluded,
-    /// An ignore file leaves it out.
-    Ignored(Rule),
-    /// It is a symbolic link, and those are left out.
-    Symlink,
-    /// It is a link to a folder, and only links to files are taken.
-    SymlinkToFolder,
-    /// It is a link to a file outside the roots.
-    SymlinkOutside(PathBuf),
-    /// It is a link that leads nowhere.
-    SymlinkDangling,
-    /// It is a link to a folder that contains it.
-    Loop,
-    /// It is a pipe, a socket or a device.
-    Special,
-    /// It has so many bytes, which is more than `max_file_bytes`.
-    TooLarge(u64),
-}
-
-/// A line of an ignore file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, as it is written there.
-    pub line: String,
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::State => f.write_str("it is floodmark's own state"),
-            Self::Repository => f.write_str("it belongs to a repository's own bookkeeping"),
-            Self::Hidden => {
-                f.write_str("its name begins with a dot (set hidden = true to take such files)")
-            }
-            Self::Excluded(line) => write!(f, "exclude has the line {line:?}"),
-            Self::NotIncluded => f.write_str("no line of include matches it"),
-            Self::Ignored(rule) => {
-                write!(f, "{} has the line {:?}", rule.file.display(), rule.line)
-            }
-            Self::Symlink => f.write_str("it is a symbolic link (see symlinks)"),
-            Self::SymlinkToFolder => {
-                f.write_str("it is a link to a folder (set symlinks = \"follow\" to enter it)")
-            }
-            Self::SymlinkOutside(target) => {
-                write!(
-                    f,
-                    "it is a link to {}, outside every input (see symlinks)",
-                    target.display()
-                )
-            }
-            Self::SymlinkDangling => f.write_str("it is a link that leads nowhere"),
-            Self::Loop => f.write_str("it is a link to a folder that contains it"),
-            Self::Special => f.write_str("it is neither a file nor a folder"),
-            Self::TooLarge(bytes) => write!(f, "it has {bytes} bytes, more than max_file_bytes"),
-        }
-    }
-}
-
-/// What was seen at one path.
-#[derive(Debug)]
-pub enum Looked {
-    /// A selected file.
-    File(Found),
-    /// A folder that a scan enters.
-    Folder,
-    /// `at` (the path or a folder above it) is there and not selected.
-    Skipped {
-        /// Path below the root.
-        at: PathBuf,
-        /// Why.
-        reason: SkipReason,
-    },
-    /// It is not there.
-    Gone,
-    /// It could not be looked at: neither there nor gone.
-    Unknown {
-        /// Path below the root.
-        at: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
 }
 
 /// A folder that has been entered, and what decides about its entries.
@@ -363,18 +259,12 @@ impl Selection {
             }
             None => openat(CWD, self.roots[root].path.join(path), flags, Mode::empty())?,
         };
-        let stat = fstat(&fd)?;
+        let Identity { dev, ino, .. } = identity(&fstat(&fd)?);
         let trail = match self.options.symlinks {
-            SymlinkPolicy::Follow => {
-                Trail(Some(Arc::new((stat.st_dev, stat.st_ino, trail.clone()))))
-            }
+            SymlinkPolicy::Follow => Trail(Some(Arc::new((dev, ino, trail.clone())))),
             _ => Trail::default(),
         };
-        Ok(Place {
-            fd,
-            dev: stat.st_dev,
-            trail,
-        })
+        Ok(Place { fd, dev, trail })
     }
 
     /// What the entry `name` of the folder `at` is. `below` is its path below the root, `hint` what the listing says of its type,
@@ -448,11 +338,12 @@ impl Selection {
             Err(error) => return Err(Judged::Unknown(error.into())),
             Ok(target) => stat.insert(target),
         };
+        let Identity { dev, ino, .. } = identity(target);
         let is_dir = FileType::from_raw_mode(target.st_mode) == FileType::Directory;
         if is_dir && self.options.symlinks == SymlinkPolicy::Files {
             return Err(Judged::Skip(SkipReason::SymlinkToFolder));
         }
-        if is_dir && at.trail.has(target.st_dev, target.st_ino) {
+        if is_dir && at.trail.has(dev, ino) {
             return Err(Judged::Skip(SkipReason::Loop));
         }
         let path = match self.roots[root].path.join(below).canonicalize() {
@@ -460,9 +351,7 @@ impl Selection {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Judged::Gone),
             Err(error) => return Err(Judged::Unknown(error)),
         };
-        if path.starts_with(&self.state)
-            || (is_dir && self.state_inode == Some((target.st_dev, target.st_ino)))
-        {
+        if path.starts_with(&self.state) || (is_dir && self.state_inode == Some((dev, ino))) {
             return Err(Judged::Skip(SkipReason::State));
         }
         let inside = self.roots.iter().any(|root| path.starts_with(&root.path));

@@ -17,8 +17,8 @@ use super::file::{self, Partial, Standing, State, Version};
 use super::row::{ContentRow, EmbeddingRow, FileRow, FileState, Row, SegmentRow};
 use super::{BUSY_TIMEOUT, Label, Store, checkpoint, meta, set_meta};
 
-/// Checkpoint when so many frames (of a page each) wait in the log: 8 MiB.
-const LOG_FRAMES_CHECKPOINT: i64 = 1024;
+/// Checkpoint when so many frames (of a page each) wait in the log: 32 MiB. Pages that many commits change are moved once.
+const LOG_FRAMES_CHECKPOINT: i64 = 4096;
 
 /// From so many on (64 MiB) wait a moment for readers, so that the log can begin anew even under a stream of searches.
 const LOG_FRAMES_PATIENCE: i64 = 8192;

@@ -13,7 +13,7 @@ use super::check::{self, Difference};
 use super::codec::{Sql, decode_vector, signed, unsigned};
 use super::error::{Context, StoreError};
 use super::recover::{self, Recovery, StoredContent};
-use super::{BUSY_TIMEOUT, DATABASE, Label, identify, meta, schema};
+use super::{DATABASE, Label, identify, meta, schema, tune};
 
 /// Opens snapshots of a store. Cheap to clone; each snapshot has a connection of its own, used again afterwards.
 #[derive(Clone, Debug)]
@@ -146,10 +146,7 @@ pub(super) fn immutable_uri(path: &Path) -> String {
 }
 
 fn checked(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
-    connection
-        .busy_timeout(BUSY_TIMEOUT)
-        .context("open", path)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    tune(&connection).context("open", path)?;
     match identify(&connection, path)? {
         // Someone is just about to make it.
         0 => Err(missing(path)),

@@ -32,8 +32,10 @@ pub struct FileRow {
     /// Its key: root and relative path.
     pub key: PathKey,
     /// The root it lies under, as an absolute path.
+    #[serde(with = "crate::sources::raw_path")]
     pub root: PathBuf,
     /// Its path below the root.
+    #[serde(with = "crate::sources::raw_path")]
     pub path: PathBuf,
     /// What `stat` said of the bytes that were read; `None` when the file is gone or could not be looked at.
     pub identity: Option<Identity>,

@@ -1,6 +1,7 @@
 //! What the store promises, one promise a test.
 
 mod property;
+mod speed;
 mod world;
 
 use std::fs;

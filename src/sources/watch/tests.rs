@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::super::tests::{Tree, walk};
 use super::super::{Fate, Found, Identity, Looked, Scope};
+use super::kernel::{Change, Happening};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -323,6 +324,52 @@ fn beyond_the_limit_everything_is_polled_and_said_so() {
     assert_eq!(follower.watcher.limits().folders, 0);
     assert_eq!(follower.watcher.scan_every_secs(), tree.options.poll_secs);
     assert!(PollReason::Limit.to_string().contains("max_user_watches"));
+}
+
+#[test]
+fn lost_events_and_unmounted_disks_lead_to_a_scan() {
+    let tree = Tree::of(&[("disk/x", "1")]);
+    let follower = Follower::new(&tree);
+    let shared = &follower.watcher.shared;
+    let kernel = shared.kernel.as_ref().unwrap();
+    let Armed(Some(disk)) = follower.watcher.arm(0, Path::new("disk")) else {
+        panic!()
+    };
+    let told = |wd, change| {
+        let mut events = Vec::new();
+        shared.happened(
+            kernel,
+            Happening {
+                wd,
+                change,
+                is_dir: false,
+                name: None,
+            },
+            &mut events,
+        );
+        events
+    };
+    let rescan = |root, reason| vec![Event::Rescan { root, reason }];
+    assert_eq!(
+        told(-1, Change::Overflow),
+        rescan(None, RescanReason::Overflow)
+    );
+    assert_eq!(
+        told(disk, Change::Unmounted),
+        rescan(Some(0), RescanReason::Unmounted)
+    );
+    assert_eq!(told(disk, Change::Forgotten), []);
+    // Given up by the kernel without a word why.
+    let Armed(Some(disk)) = follower.watcher.arm(0, Path::new("disk")) else {
+        panic!()
+    };
+    assert_eq!(
+        told(disk, Change::Forgotten),
+        [Event::Subtree {
+            root: 0,
+            path: "disk".into()
+        }]
+    );
 }
 
 #[test]

@@ -1,0 +1,11 @@
+//! What the dataflow's operators ask of the program: looking at files, parsing, chunking, ordering, making durable.
+
+pub mod engine;
+pub mod hint;
+pub mod ledger;
+pub mod parser;
+pub mod progress;
+pub mod queue;
+pub mod reader;
+pub mod scout;
+pub mod verdict;

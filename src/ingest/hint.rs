@@ -1,0 +1,82 @@
+//! A file to look at, and what is known of it.
+
+use std::path::PathBuf;
+
+use floodmark_operators::keys::{ContentHash, PathKey};
+use serde::{Deserialize, Serialize};
+
+use crate::sources::Identity;
+use crate::store::row::Resume;
+
+/// A file to look at. Everything that the reader needs to know travels with it, so that any worker can be the reader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hint {
+    /// Its key.
+    pub key: PathKey,
+    /// The root it lies under.
+    #[serde(with = "crate::sources::raw_path")]
+    pub root: PathBuf,
+    /// Its path below the root.
+    #[serde(with = "crate::sources::raw_path")]
+    pub path: PathBuf,
+    /// What the index holds of it.
+    pub known: Known,
+    /// It is not there, or no longer selected: nothing to look at.
+    pub gone: bool,
+    /// Tries that failed before this one.
+    pub failures: u32,
+    /// Read at most about this much now; the rest in a later epoch.
+    pub budget_bytes: usize,
+}
+
+/// What the index holds of a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// `stat` of the bytes that were read last; `None`: look in any case.
+    pub identity: Option<Identity>,
+    /// The complete version, if there is one.
+    pub standing: Option<Standing>,
+    /// A version that is being read, slice by slice.
+    pub filling: Option<Resume>,
+}
+
+/// A version of a file that is complete in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Which half of the slots it uses.
+    pub generation: u8,
+    /// How many.
+    pub segments: u32,
+    /// Its bytes, if they were read by today's recipe.
+    pub content: Option<ContentHash>,
+}
+
+/// The slot of a segment.
+pub fn slot(generation: u8, segment: u32) -> u32 {
+    debug_assert!(segment < 1 << 31, "2³¹ segments of 64 KiB are 128 TiB");
+    u32::from(generation & 1) << 31 | segment
+}
+
+impl Known {
+    /// The generation that a new version fills.
+    pub fn next_generation(&self) -> u8 {
+        self.standing.map_or(0, |standing| standing.generation ^ 1)
+    }
+
+    /// The slots of the complete version.
+    pub fn standing_slots(&self) -> impl Iterator<Item = u32> + use<> {
+        let (generation, segments) = self
+            .standing
+            .map_or((0, 0), |standing| (standing.generation, standing.segments));
+        (0..segments).map(move |segment| slot(generation, segment))
+    }
+
+    /// The slots that an unfinished version has filled, from its segment `first` on.
+    pub fn filled_slots(&self, first: u32) -> impl Iterator<Item = u32> + use<> {
+        let (generation, segments) = self
+            .filling
+            .as_ref()
+            .map_or((0, 0), |resume| (resume.generation, resume.segment));
+        (first..segments).map(move |segment| slot(generation, segment))
+    }
+}

@@ -1,0 +1,68 @@
+//! How far behind the index is, for whoever asks.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use floodmark_operators::keys::Epoch;
+
+use crate::ingest::ledger::Witness;
+use crate::store::row::FileRow;
+
+/// Written by the dataflow's threads, read by `status` and `wait`.
+#[derive(Debug, Default)]
+pub struct Progress {
+    files: AtomicUsize,
+    scanned: AtomicBool,
+    upper: AtomicU64,
+    commits: Mutex<u64>,
+    committed: Condvar,
+}
+
+impl Progress {
+    pub(crate) fn files_behind(&self, files: usize, scanned: bool) {
+        self.files.store(files, Ordering::Relaxed);
+        self.scanned.store(scanned, Ordering::Release);
+    }
+
+    /// Files that were heard of and are not settled.
+    pub fn files(&self) -> usize {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    /// Whether the first scan is over: before that, nobody knows how many files there are.
+    pub fn scanned(&self) -> bool {
+        self.scanned.load(Ordering::Acquire)
+    }
+
+    /// Every epoch before this one was committed in this run; 0 before the first.
+    pub fn upper(&self) -> Epoch {
+        self.upper.load(Ordering::Acquire)
+    }
+
+    /// Waits for the next commit, until `deadline`.
+    pub fn wait_for_commit(&self, deadline: Instant) {
+        let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = *commits;
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Spurious or not, the caller looks again.
+        let _woken = self
+            .committed
+            .wait_timeout_while(commits, left, |commits| *commits == seen);
+    }
+}
+
+/// Tells [`Progress`] what was committed.
+pub struct Report(pub std::sync::Arc<Progress>);
+
+impl Witness for Report {
+    fn committed(&mut self, upper: Epoch, _files: &[FileRow]) {
+        self.0.upper.store(upper, Ordering::Release);
+        *self
+            .0
+            .commits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.committed.notify_all();
+    }
+}

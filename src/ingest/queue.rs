@@ -1,0 +1,523 @@
+//! What to look at next: the one place that knows every file, and decides what goes into which epoch.
+//!
+//! ```text
+//!  scouts ── found, gone, scanned ──▶ ┌───────┐ ── hints of one epoch ──▶ source
+//!  ledger ── committed ─────────────▶ │ queue │
+//!  timers ── retries ───────────────▶ └───────┘
+//! ```
+//!
+//! * One hint a file is under way at a time; what is heard of a file meanwhile makes it look again afterwards. So the
+//!   versions of one file follow each other, and a file that changes a hundred times a second costs one look an epoch.
+//! * What just changed goes before what a scan found, and the last of the epochs in flight is reserved for it.
+//! * An epoch is as large as can be embedded and committed in about [`Pace::target_ms`]: the budget shrinks when epochs
+//!   take longer and grows when they take less. That, and the bound on epochs in flight, is why a file that changes during
+//!   a long import is searchable within a second.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use floodmark_operators::keys::Epoch;
+use floodmark_operators::source::{Feed, Next};
+use timely::scheduling::SyncActivator;
+
+use crate::ingest::hint::{Hint, Known, Standing};
+use crate::ingest::ledger::Witness;
+use crate::ingest::progress::Progress;
+use crate::sources::{Fate, Found, ScanReport};
+use crate::store::row::{FileRow, FileState};
+
+/// Names a file: its root's number and its path below it.
+pub type Name = (usize, PathBuf);
+
+/// What the queue hears.
+pub enum Arrival {
+    /// Selected files that are there. `pass` numbers the scan that saw them; `None`: the watch.
+    Found(Vec<Found>, Option<u64>),
+    /// This path is not there, or no longer selected.
+    Gone(Name),
+    /// This path could not be looked at: neither there nor gone.
+    Unknown(Name),
+    /// The scan `pass` is over.
+    Scanned(u64, ScanReport),
+    /// These files' rows are durable.
+    Committed(Vec<FileRow>),
+    /// Look at every dead letter again.
+    RetryDead,
+    /// Admit nothing more; end when what is under way is committed.
+    Stop,
+}
+
+/// How the queue divides work into epochs.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Epochs that may be minted and not committed.
+    pub in_flight: usize,
+    /// How long an epoch may take from its minting to its commit, in milliseconds.
+    pub target_ms: u64,
+    /// End when everything that is there now is settled.
+    pub once: bool,
+}
+
+const BUDGET_MIN: usize = 8 << 10;
+const BUDGET_START: usize = 32 << 10;
+const BUDGET_MAX: usize = 4 << 20;
+/// What a file costs beside its bytes: opening, rows, a commit's share.
+const FILE_COST: usize = 256;
+/// Wait before a file that changed under the reader's eyes is looked at again.
+const MOVING_PAUSE: Duration = Duration::from_millis(20);
+
+/// What is known of one file.
+#[derive(Default)]
+struct Entry {
+    known: Known,
+    phase: Phase,
+    /// Heard of while under way.
+    again: bool,
+    /// Is not there, or not selected.
+    gone: bool,
+    /// Is a dead letter.
+    dead: bool,
+    failures: u32,
+    /// The last scan that saw it.
+    seen: u64,
+    size: u64,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Phase {
+    #[default]
+    Resting,
+    /// Waits for its time: a retry.
+    Delayed,
+    Queued,
+    InFlight,
+}
+
+struct Minted {
+    epoch: Epoch,
+    at: Instant,
+    full: bool,
+}
+
+/// Feeds the source of worker 0.
+pub struct Queue {
+    roots: Vec<PathBuf>,
+    files: BTreeMap<Name, Entry>,
+    fresh: VecDeque<Name>,
+    bulk: VecDeque<Name>,
+    delayed: BinaryHeap<Reverse<(Instant, Name)>>,
+    arrivals: Receiver<Arrival>,
+    /// Paths that a scan should have seen and did not go here, to be looked at one by one.
+    doubts: Sender<Name>,
+    /// How many of them have not come back.
+    doubted: usize,
+    scanned: bool,
+    under_way: usize,
+    minted: VecDeque<Minted>,
+    budget: usize,
+    pace: Pace,
+    stopping: bool,
+    progress: Arc<Progress>,
+    waker: WakerSlot,
+}
+
+/// Where the source leaves the handle that wakes it.
+pub type WakerSlot = Arc<std::sync::OnceLock<SyncActivator>>;
+
+/// Wakes the source, once there is one.
+pub fn wake(slot: &WakerSlot) {
+    if let Some(waker) = slot.get() {
+        // An error means that the worker is gone, and with it the need to wake it.
+        let _ = waker.activate();
+    }
+}
+
+/// Tells the queue what was committed.
+pub struct Acknowledge {
+    /// To the queue.
+    pub arrivals: Sender<Arrival>,
+    /// And wakes it.
+    pub waker: WakerSlot,
+}
+
+impl Witness for Acknowledge {
+    fn committed(&mut self, _upper: Epoch, files: &[FileRow]) {
+        if !files.is_empty() {
+            // The queue is gone once it has said that it is done: nobody needs to know any more.
+            let _ = self.arrivals.send(Arrival::Committed(files.to_vec()));
+        }
+        wake(&self.waker);
+    }
+}
+
+impl Queue {
+    /// Knows `files` of earlier runs, which lie under `roots`.
+    pub fn new(
+        roots: Vec<PathBuf>,
+        files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
+        channels: (Receiver<Arrival>, Sender<Name>),
+        pace: Pace,
+        progress: Arc<Progress>,
+        waker: WakerSlot,
+    ) -> Self {
+        let mut queue = Self {
+            roots,
+            files: BTreeMap::new(),
+            fresh: VecDeque::new(),
+            bulk: VecDeque::new(),
+            delayed: BinaryHeap::new(),
+            arrivals: channels.0,
+            doubts: channels.1,
+            doubted: 0,
+            scanned: false,
+            under_way: 0,
+            minted: VecDeque::new(),
+            budget: BUDGET_START,
+            pace,
+            stopping: false,
+            progress,
+            waker,
+        };
+        for (root, path, known, standpoint) in files {
+            let Some(number) = queue.roots.iter().position(|input| *input == root) else {
+                continue;
+            };
+            let name = (number, path);
+            let size = known.identity.map_or(0, |identity| identity.size);
+            let unfinished = known.filling.is_some();
+            let entry = Entry {
+                known,
+                size,
+                dead: standpoint == Standpoint::Dead,
+                ..Entry::default()
+            };
+            let look = unfinished || standpoint == Standpoint::Retrying;
+            queue.files.insert(name.clone(), entry);
+            if look {
+                queue.enqueue(name, false);
+            }
+        }
+        queue
+    }
+
+    /// Puts a file in line, unless it is there already.
+    fn enqueue(&mut self, name: Name, fresh: bool) {
+        let entry = self.files.entry(name.clone()).or_default();
+        match entry.phase {
+            Phase::InFlight => entry.again = true,
+            Phase::Queued => {}
+            Phase::Resting | Phase::Delayed => {
+                entry.phase = Phase::Queued;
+                self.under_way += 1;
+                if fresh {
+                    self.fresh.push_back(name)
+                } else {
+                    self.bulk.push_back(name)
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Found(found, pass) => {
+                found.into_iter().for_each(|found| self.found(found, pass))
+            }
+            Arrival::Gone(name) => {
+                self.answered(&name);
+                if let Some(entry) = self.files.get_mut(&name) {
+                    entry.gone = true;
+                    entry.failures = 0;
+                    self.enqueue(name, true);
+                }
+            }
+            Arrival::Unknown(name) => self.answered(&name),
+            Arrival::Scanned(pass, report) => self.scanned(pass, &report),
+            Arrival::Committed(rows) => rows.into_iter().for_each(|row| self.committed(row)),
+            Arrival::RetryDead => {
+                let dead: Vec<Name> = self
+                    .files
+                    .iter()
+                    .filter(|(_, entry)| entry.dead)
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                for name in dead {
+                    let entry = self.files.get_mut(&name).expect("just seen");
+                    entry.known.identity = None;
+                    entry.failures = 0;
+                    self.enqueue(name, true);
+                }
+            }
+            Arrival::Stop => self.stopping = true,
+        }
+    }
+
+    fn answered(&mut self, name: &Name) {
+        if let Some(entry) = self.files.get_mut(name)
+            && entry.seen == DOUBTED
+        {
+            entry.seen = 0;
+            self.doubted -= 1;
+        }
+    }
+
+    fn found(&mut self, found: Found, pass: Option<u64>) {
+        let name = (found.root, found.path);
+        self.answered(&name);
+        let entry = self.files.entry(name.clone()).or_default();
+        entry.gone = false;
+        entry.size = found.identity.size;
+        if let Some(pass) = pass {
+            entry.seen = entry.seen.max(pass);
+        }
+        // While one look is under way its outcome is not known: look again, unless a scan merely passed by.
+        if entry.known.identity != Some(found.identity)
+            && (entry.phase != Phase::InFlight || pass.is_none())
+        {
+            if entry.phase != Phase::Delayed || pass.is_none() {
+                entry.failures = 0;
+                self.enqueue(name, pass.is_none());
+            }
+        } else if entry.phase == Phase::Resting && entry.known == Known::default() {
+            self.enqueue(name, pass.is_none());
+        }
+    }
+
+    /// Files that a scan should have seen and did not are looked at one by one before they are given up.
+    fn scanned(&mut self, pass: u64, report: &ScanReport) {
+        let fates = report.fates();
+        let mut away = 0;
+        for (name, entry) in &mut self.files {
+            if entry.seen >= pass || entry.gone || entry.phase == Phase::InFlight {
+                continue;
+            }
+            let Some(identity) = entry.known.identity else {
+                continue;
+            };
+            match fates(name.0, &name.1, &identity) {
+                Fate::Gone => {
+                    entry.seen = DOUBTED;
+                    self.doubted += 1;
+                    if self.doubts.send(name.clone()).is_err() {
+                        self.doubted -= 1; // nobody looks any more: the program ends
+                    }
+                }
+                Fate::Unknown(crate::sources::Doubt::NotWalked) => {}
+                Fate::Unknown(_) => away += 1,
+            }
+        }
+        if away > 0 {
+            tracing::warn!(
+                files = away,
+                "files can't be looked at: a disk may be away; they stay in the index"
+            );
+        }
+        for error in &report.errors {
+            tracing::warn!(%error, "scan");
+        }
+        if matches!(report.scope, crate::sources::Scope::All) {
+            self.scanned = true;
+        }
+    }
+
+    /// A look has become durable.
+    fn committed(&mut self, row: FileRow) {
+        let Some(root) = self.roots.iter().position(|root| *root == row.root) else {
+            return;
+        };
+        let name = (root, row.path);
+        let Some(entry) = self.files.get_mut(&name) else {
+            return;
+        };
+        entry.phase = Phase::Resting;
+        entry.dead = false;
+        self.under_way -= 1;
+        let mut after = None;
+        let mut forget = false;
+        match row.state {
+            FileState::Indexed {
+                content,
+                generation,
+                segments,
+                ..
+            } => {
+                let standing = Standing {
+                    generation,
+                    segments,
+                    content: Some(content),
+                };
+                entry.known = Known {
+                    identity: row.identity,
+                    standing: Some(standing),
+                    filling: None,
+                };
+                entry.failures = 0;
+            }
+            FileState::Partial { resume, .. } => {
+                entry.known.identity = row.identity;
+                entry.known.filling = Some(resume);
+                after = Some(Duration::ZERO);
+            }
+            FileState::Touched => entry.known.identity = row.identity,
+            FileState::Gone => {
+                entry.known = Known::default();
+                forget = entry.gone || !entry.again;
+            }
+            FileState::Moving => after = Some(MOVING_PAUSE),
+            FileState::Retrying {
+                attempt, after_ms, ..
+            } => {
+                entry.failures = attempt;
+                after = Some(Duration::from_millis(after_ms));
+            }
+            FileState::Dead { .. } => {
+                entry.dead = true;
+                entry.known.identity = row.identity;
+                entry.known.filling = None;
+                if let Some(standing) = &mut entry.known.standing {
+                    standing.content = None; // if the good bytes come back, the file must say that it is well again
+                    if !row.retire.is_empty() && row.retire.len() >= standing.segments as usize {
+                        entry.known.standing = None;
+                    }
+                }
+            }
+        }
+        let again = std::mem::take(&mut entry.again);
+        if again {
+            self.enqueue(name, true);
+        } else if forget {
+            self.files.remove(&name);
+        } else if let Some(after) = after {
+            if after.is_zero() {
+                self.enqueue(name, false);
+            } else {
+                entry.phase = Phase::Delayed;
+                self.under_way += 1;
+                self.delayed.push(Reverse((Instant::now() + after, name)));
+            }
+        }
+    }
+
+    /// Brings back what has waited long enough.
+    fn wake_delayed(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((due, _))) = self.delayed.peek()
+            && *due <= now
+        {
+            let Some(Reverse((_, name))) = self.delayed.pop() else {
+                break;
+            };
+            if let Some(entry) = self.files.get_mut(&name)
+                && entry.phase == Phase::Delayed
+            {
+                entry.phase = Phase::Resting;
+                self.under_way -= 1;
+                self.enqueue(name, true);
+            }
+        }
+    }
+
+    /// Learns from the epochs that were committed how large the next may be.
+    fn adapt(&mut self, committed: Epoch) {
+        let target = Duration::from_millis(self.pace.target_ms);
+        while let Some(minted) = self.minted.front()
+            && minted.epoch < committed
+        {
+            let took = minted.at.elapsed();
+            if took > target {
+                self.budget = (self.budget * 3 / 4).max(BUDGET_MIN);
+            } else if took < target / 2 && minted.full {
+                self.budget = (self.budget * 2).min(BUDGET_MAX);
+            }
+            self.minted.pop_front();
+        }
+    }
+
+    /// The hints of one epoch: what just changed, then what else is in line.
+    fn batch(&mut self) -> (Vec<Hint>, bool) {
+        let mut hints = Vec::new();
+        let mut cost = 0;
+        let reserved = self.minted.len() + 1 >= self.pace.in_flight.max(2);
+        while cost < self.budget {
+            let Some(name) = self.fresh.pop_front().or_else(|| {
+                if reserved {
+                    None
+                } else {
+                    self.bulk.pop_front()
+                }
+            }) else {
+                return (hints, false);
+            };
+            let entry = self.files.get_mut(&name).expect("what is in line is known");
+            entry.phase = Phase::InFlight;
+            entry.again = false;
+            cost += FILE_COST
+                + usize::try_from(entry.size)
+                    .unwrap_or(usize::MAX)
+                    .min(self.budget);
+            let root = &self.roots[name.0];
+            hints.push(Hint {
+                key: crate::sources::key(root, &name.1),
+                root: root.clone(),
+                path: name.1,
+                known: entry.known.clone(),
+                gone: entry.gone,
+                failures: entry.failures,
+                budget_bytes: self.budget,
+            });
+        }
+        (hints, true)
+    }
+
+    fn settled(&self) -> bool {
+        self.scanned && self.under_way == 0 && self.doubted == 0 && self.arrivals.is_empty()
+    }
+}
+
+/// Marks a file that is being looked at because a scan did not see it. Scans count from 1 and never get there.
+const DOUBTED: u64 = u64::MAX;
+
+/// What earlier runs decided about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standpoint {
+    /// In the index.
+    Settled,
+    /// To be tried again.
+    Retrying,
+    /// A dead letter.
+    Dead,
+}
+
+impl Feed<Hint> for Queue {
+    fn attach(&mut self, waker: SyncActivator) {
+        // There is one source; a second would find the slot taken and the first still woken.
+        let _ = self.waker.set(waker);
+    }
+
+    fn next(&mut self, epoch: Epoch, committed: Epoch) -> Next<Hint> {
+        while let Ok(arrival) = self.arrivals.try_recv() {
+            self.hear(arrival);
+        }
+        self.wake_delayed();
+        self.adapt(committed);
+        self.progress
+            .files_behind(self.under_way + self.doubted, self.scanned);
+        if self.stopping || (self.pace.once && self.settled()) {
+            return Next::Done;
+        }
+        let (hints, full) = self.batch();
+        if hints.is_empty() {
+            return Next::Idle;
+        }
+        self.minted.push_back(Minted {
+            epoch,
+            at: Instant::now(),
+            full,
+        });
+        Next::Batch(hints)
+    }
+}

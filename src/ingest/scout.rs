@@ -1,0 +1,191 @@
+//! Two threads that look at names, so that the worker never waits for a file system: one walks, one follows the watch.
+//!
+//! The watch is set folder by folder as the walk enters them, before each is listed. Every event is a hint only: what it
+//! names is looked at, and what is found goes to the [queue](super::queue).
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select, unbounded};
+
+use crate::ingest::queue::{Arrival, Name, WakerSlot, wake};
+use crate::sources::{Event, Found, Looked, Scope, Selection, Watcher, scan, watch};
+
+/// Files a message.
+const FOUND_BATCH: usize = 256;
+
+/// The line from the scouts to the queue.
+#[derive(Clone)]
+struct Line {
+    selection: Arc<Selection>,
+    arrivals: Sender<Arrival>,
+    waker: WakerSlot,
+    passes: Arc<AtomicU64>,
+}
+
+/// The threads; they end when the queue does.
+pub struct Scouts {
+    rescans: Sender<Scope>,
+    watcher: Option<Arc<Watcher>>,
+}
+
+impl Scouts {
+    /// Starts both threads. Without `watching`, everything is scanned once and that is all.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(
+        selection: Arc<Selection>,
+        arrivals: Sender<Arrival>,
+        doubts: Receiver<Name>,
+        waker: WakerSlot,
+        watching: bool,
+    ) -> io::Result<Self> {
+        let (events_sender, events) = unbounded();
+        let (rescans, to_scan) = unbounded();
+        let watcher = match watching {
+            true => Some(Arc::new(watch(
+                selection.clone(),
+                events_sender.clone(),
+                || {},
+            )?)),
+            false => None,
+        };
+        let line = Line {
+            selection,
+            arrivals,
+            waker,
+            passes: Arc::new(AtomicU64::new(0)),
+        };
+        let _ = rescans.send(Scope::All);
+        let (walker, walking) = (line.clone(), watcher.clone());
+        std::thread::Builder::new()
+            .name("scan".into())
+            .spawn(move || walker.walk_for_ever(&to_scan, walking.as_deref()))?;
+        let (looking, ask) = (watcher.clone(), rescans.clone());
+        std::thread::Builder::new()
+            .name("look".into())
+            .spawn(move || {
+                let _keep_open = events_sender; // without a watch there are doubts all the same
+                line.look_for_ever(&events, &doubts, looking.as_deref(), &ask)
+            })?;
+        Ok(Self { rescans, watcher })
+    }
+
+    /// Scans everything, now.
+    pub fn rescan(&self) {
+        // The thread ends with the queue; then there is nothing to scan for.
+        let _ = self.rescans.send(Scope::All);
+    }
+
+    /// The watch, if there is one.
+    pub fn watcher(&self) -> Option<&Watcher> {
+        self.watcher.as_deref()
+    }
+}
+
+impl Line {
+    fn send(&self, arrival: Arrival) -> ControlFlow<()> {
+        let sent = self.arrivals.send(arrival);
+        wake(&self.waker);
+        if sent.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+
+    fn walk(&self, scope: &Scope, watcher: Option<&Watcher>) -> ControlFlow<()> {
+        let pass = self.passes.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut batch: Vec<Found> = Vec::new();
+        let report = scan(&self.selection, watcher, scope, &mut |found| {
+            batch.push(found);
+            if batch.len() < FOUND_BATCH {
+                return ControlFlow::Continue(());
+            }
+            self.send(Arrival::Found(std::mem::take(&mut batch), Some(pass)))
+        });
+        self.send(Arrival::Found(batch, Some(pass)))?;
+        self.send(Arrival::Scanned(pass, report))
+    }
+
+    fn walk_for_ever(&self, to_scan: &Receiver<Scope>, watcher: Option<&Watcher>) {
+        loop {
+            let pause = watcher.map_or(Duration::MAX, |watcher| {
+                Duration::from_secs(watcher.scan_every_secs().max(1))
+            });
+            let scope = match to_scan.recv_timeout(pause) {
+                Ok(scope) => scope,
+                Err(RecvTimeoutError::Timeout) => Scope::All,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if self.walk(&scope, watcher).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn look_for_ever(
+        &self,
+        events: &Receiver<Event>,
+        doubts: &Receiver<Name>,
+        watcher: Option<&Watcher>,
+        ask: &Sender<Scope>,
+    ) {
+        loop {
+            let mut batch = Vec::new();
+            select! {
+                recv(events) -> event => match event {
+                    Ok(event) => batch.push(event),
+                    Err(_) => return,
+                },
+                recv(doubts) -> name => match name {
+                    Ok(name) => {
+                        if self.look(name).is_break() {
+                            return;
+                        }
+                        continue;
+                    }
+                    Err(_) => return, // the queue is gone
+                },
+            }
+            // A writer makes several events a file; what is waiting is looked at once.
+            batch.extend(events.try_iter());
+            let mut seen = HashSet::new();
+            batch.retain(|event| seen.insert(event.clone()));
+            for event in batch {
+                let sent = match event {
+                    Event::Changed { root, path } => self.look((root, path)),
+                    Event::Subtree { root, path } => {
+                        self.walk(&Scope::Subtree { root, path }, watcher)
+                    }
+                    Event::Rescan { root, reason } => {
+                        tracing::warn!(?reason, "everything is looked at again");
+                        let _ = ask.send(root.map_or(Scope::All, Scope::Root));
+                        ControlFlow::Continue(())
+                    }
+                };
+                if sent.is_break() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn look(&self, name: Name) -> ControlFlow<()> {
+        let (root, path): (usize, PathBuf) = name;
+        self.send(match self.selection.look(root, &path) {
+            Looked::File(found) => Arrival::Found(vec![found], None),
+            Looked::Folder | Looked::Skipped { .. } | Looked::Gone => Arrival::Gone((root, path)),
+            Looked::Unknown { error, .. } => {
+                tracing::warn!(path = %path.display(), %error, "can't be looked at; what is known of it stays");
+                Arrival::Unknown((root, path))
+            }
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! What follows from the verdict on a finding: which slots change, and which rows are written.
+
+use std::sync::Arc;
+
+use floodmark_operators::chunk::Chunked;
+use floodmark_operators::embed::Embedded;
+use floodmark_operators::keys::ContentKey;
+use floodmark_operators::upsert::Slot;
+
+use crate::ingest::ledger::Record;
+use crate::ingest::reader::Place;
+use crate::store::row::{ContentRow, EmbeddingRow, Failure, FileRow, FileState, Row};
+
+/// A finding with its verdict.
+pub type Verdict = Chunked<Arc<ContentRow>, Failure, Place>;
+
+/// What happens to the good version of a file that turned bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBad {
+    /// It stays in the index, marked stale.
+    Keep,
+    /// It leaves the index.
+    Drop,
+}
+
+impl OnBad {
+    /// A file row, given that the content which it came with can't be used.
+    fn turned_bad(self, row: FileRow, failure: &Failure) -> FileRow {
+        let state = FileState::Dead {
+            failure: failure.clone(),
+            attempts: 1,
+        };
+        let retire = match self {
+            Self::Keep => Vec::new(),
+            Self::Drop => row.retire,
+        };
+        FileRow {
+            state,
+            retire,
+            ..row
+        }
+    }
+}
+
+type Change = (Slot, Option<ContentKey>);
+
+/// The slots that a file's row empties.
+pub fn retired(row: &FileRow) -> impl Iterator<Item = Change> + use<> {
+    let key = row.key;
+    row.retire
+        .clone()
+        .into_iter()
+        .map(move |slot| ((key, slot), None))
+}
+
+/// The slots that a finding changes.
+pub fn placed(verdict: Verdict, on_bad: OnBad) -> impl Iterator<Item = Change> {
+    let Place { segment, file } = verdict.place;
+    let placed = verdict
+        .verdict
+        .is_ok()
+        .then_some(((segment.key, segment.slot), Some(verdict.content)));
+    let file = match &verdict.verdict {
+        Ok(_) => file,
+        Err(failure) => file.map(|row| on_bad.turned_bad(row, failure)),
+    };
+    placed
+        .into_iter()
+        .chain(file.into_iter().flat_map(|row| retired(&row)))
+}
+
+/// The rows that a finding writes.
+pub fn rows(verdict: Verdict, on_bad: OnBad) -> impl Iterator<Item = Record> {
+    let Place { segment, file } = verdict.place;
+    let content = verdict.fresh.map(|fresh| Row::Content(fresh.row.clone()));
+    let (segment, file) = match &verdict.verdict {
+        Ok(_) => (Some(Row::Segment(segment)), file),
+        Err(failure) => (None, file.map(|row| on_bad.turned_bad(row, failure))),
+    };
+    content
+        .into_iter()
+        .chain(segment)
+        .chain(file.map(Row::File))
+        .map(Record::Row)
+}
+
+/// The rows that a text writes.
+pub fn embedded(embedded: Embedded) -> Option<Record> {
+    match embedded {
+        Embedded::New(hash, text, vector) => Some(Record::Row(Row::Embedding(EmbeddingRow {
+            hash,
+            text,
+            vector,
+        }))),
+        Embedded::Live(hash, diff) => Some(Record::Row(Row::Live(hash, diff.signum() as i8))),
+        Embedded::Failed(hash, text, reason) => {
+            let start: String = text.chars().take(80).collect();
+            tracing::error!(%hash, %reason, text = %start, "the model has no vector for a text; it stays out of the index");
+            None
+        }
+    }
+}

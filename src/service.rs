@@ -1,0 +1,192 @@
+//! A run as its user meets it: the workers, the view that follows them, and the socket that answers questions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use floodmark_operators::keys::Epoch;
+
+use crate::answers::{FileCounts, Found, Lag, Query, Status};
+use crate::control::{Handler, Refusal, RefusalKind};
+use crate::ingest::ledger::Witness;
+use crate::ingest::progress::Progress;
+use crate::search::{SearchError, Searcher};
+use crate::sources::{Identity, Roots};
+use crate::store::row::FileRow;
+use crate::worker::Handle;
+
+/// Tells the view that there is something to follow.
+struct Follow(Sender<()>);
+
+impl Witness for Follow {
+    fn committed(&mut self, _upper: Epoch, _files: &[FileRow]) {
+        // Full: it has been told and has not looked yet.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// A witness for [`crate::worker::Run::start`], and what [`keep_fresh`] listens to.
+pub fn follower() -> (Box<dyn Witness>, Receiver<()>) {
+    let (sender, receiver) = bounded(1);
+    (Box::new(Follow(sender)), receiver)
+}
+
+/// How often an unchanged view looks whether its build is done.
+const BUILD_CHECK: Duration = Duration::from_secs(1);
+
+/// Follows every commit, on a thread of its own, until the run ends.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub fn keep_fresh(
+    searcher: Arc<Searcher>,
+    commits: Receiver<()>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("view".into()).spawn(move || {
+        loop {
+            match commits.recv_timeout(BUILD_CHECK) {
+                Ok(()) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) if searcher.view().building => {}
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => continue,
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
+            }
+            if let Err(error) = searcher.follow() {
+                tracing::error!(%error, "the vector view stays behind; the store is complete, and the next commit tries again");
+            }
+        }
+    })
+}
+
+/// Answers for a run.
+pub struct Service {
+    /// To speak to it.
+    pub handle: Handle,
+    /// To search in it.
+    pub searcher: Arc<Searcher>,
+    /// What is left to embed.
+    pub backlog: Arc<AtomicUsize>,
+    /// Where its files are.
+    pub roots: Roots,
+}
+
+/// The part of [`Status`] that the store knows.
+pub fn stored_status(searcher: &Searcher) -> Result<Status, SearchError> {
+    let store = searcher.reader().snapshot()?;
+    let counts = store.status()?;
+    let view = searcher.view();
+    Ok(Status {
+        epoch: store.epoch(),
+        files: FileCounts {
+            indexed: counts.files.indexed + counts.files.partial,
+            retrying: counts.files.retrying,
+            dead: counts.files.dead,
+            stale: counts.files.stale,
+        },
+        documents: counts.documents,
+        chunks: counts.chunks,
+        embeddings: counts.live,
+        last_commit: counts.last_commit_ms.map(time),
+        last_build: view.last_build.map(|build| build.created),
+        model: (store.epoch() > 0).then(|| store.model().id.clone()),
+        ..Status::default()
+    })
+}
+
+/// RFC 3339, from milliseconds since 1970.
+pub fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "?".into(), |time| time.to_string())
+}
+
+impl Handler for Service {
+    fn status(&self) -> Result<Status, Refusal> {
+        let status = stored_status(&self.searcher).map_err(refusal)?;
+        let progress: &Progress = self.handle.progress();
+        let lag = Lag {
+            // Before the first scan is over nobody knows how much there is.
+            files: progress.scanned().then(|| progress.files() as u64),
+            chunks: Some(self.backlog.load(Ordering::Relaxed) as u64),
+        };
+        Ok(Status {
+            running: true,
+            pid: Some(std::process::id()),
+            lag,
+            ..status
+        })
+    }
+
+    fn search(&self, query: &Query) -> Result<Found, Refusal> {
+        self.searcher.search(query).map_err(refusal)
+    }
+
+    fn stop(&self) {
+        self.handle.stop();
+    }
+
+    fn wait(&self, path: &Path, timeout: Duration) -> Result<Epoch, Refusal> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            // The store first: what it says of the file may be newer than our stat, never older than the answer.
+            let before = stat(path);
+            if let Some(epoch) = self.settled(path, before).map_err(refusal)?
+                && stat(path) == before
+            {
+                return Ok(epoch);
+            }
+            if Instant::now() >= deadline {
+                let message = format!(
+                    "{} is not searchable yet as it is on the disk",
+                    path.display()
+                );
+                return Err(Refusal::new(RefusalKind::TimedOut, message));
+            }
+            self.handle
+                .progress()
+                .wait_for_commit(deadline.min(Instant::now() + Duration::from_millis(100)));
+        }
+    }
+}
+
+fn stat(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path)
+        .ok()
+        .map(|metadata| Identity::of(&metadata))
+}
+
+impl Service {
+    /// The epoch of the answer, if the file is indexed, or a dead letter, as `identity` says, or gone as it should be.
+    fn settled(
+        &self,
+        path: &Path,
+        identity: Option<Identity>,
+    ) -> Result<Option<Epoch>, SearchError> {
+        let path: PathBuf = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let Some((root, below)) = self.roots.locate(&path) else {
+            return Ok(None);
+        };
+        let Some(root) = self.roots.get(root) else {
+            return Ok(None);
+        };
+        let store = self.searcher.reader().snapshot()?;
+        let stored = store
+            .file(&root.path, &below)?
+            .and_then(|detail| detail.file);
+        let same = match (&stored, identity) {
+            (None, None) => self.handle.progress().scanned(),
+            (Some(stored), Some(_)) => stored.identity == identity && stored.partial.is_none(),
+            _ => false,
+        };
+        Ok(same.then(|| store.epoch()))
+    }
+}
+
+fn refusal(error: SearchError) -> Refusal {
+    let kind = match error {
+        SearchError::Empty | SearchError::Embed(_) | SearchError::OtherModel { .. } => {
+            RefusalKind::Invalid
+        }
+        _ => RefusalKind::Failed,
+    };
+    Refusal::new(kind, error.to_string())
+}

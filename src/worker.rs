@@ -1,0 +1,478 @@
+//! Starting the dataflow, keeping it going, and ending it.
+//!
+//! One process owns the state: the one with worker 0. It opens the store, recovers, and puts the queue and the ledger at
+//! the two ends of the dataflow. All others bring their hands and their model. A panic anywhere ends the process (see
+//! [`crate::telemetry`]), and one process that ends ends all: the state is consistent at any time, so the whole is
+//! started anew, with any number of workers.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, unbounded};
+use floodmark_operators::embed::Embedders;
+use floodmark_operators::keys::{ContentKey, Epoch};
+use floodmark_operators::offload::Pool;
+use floodmark_operators::source::Admission;
+use timely::communication::Config as Communication;
+use timely::dataflow::ProbeHandle;
+use timely::execute::Config as Execution;
+
+use crate::dataflow::{Ends, Stages, build};
+use crate::error::ErrorKind;
+use crate::formats::{self, Piece, Recipe};
+use crate::ingest::engine::Engine;
+use crate::ingest::hint::{Known, Standing};
+use crate::ingest::ledger::{StoreLedger, Witness};
+use crate::ingest::parser::{Chunker, Parser};
+use crate::ingest::progress::{Progress, Report};
+use crate::ingest::queue::{Acknowledge, Arrival, Pace, Queue, Standpoint, WakerSlot, wake};
+use crate::ingest::reader::{Patience, Reader};
+use crate::ingest::scout::Scouts;
+use crate::ingest::verdict::OnBad;
+use crate::sources::{RootsError, Selection, SelectionError, SourceOptions, replay};
+use crate::store::{Clock, RecoveredFile, Recovery, Store, StoreError};
+
+/// How often the source is asked although nothing has happened: retries and other deadlines.
+const TICK: Duration = Duration::from_millis(50);
+/// Threads that read, parse and chunk, in each process.
+const POOL_THREADS: usize = 2;
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Index what is there, then follow the changes until told to stop.
+    Watch,
+    /// Index what is there, then end.
+    Once,
+    /// Index what is there, oldest modification first, then end.
+    Replay,
+}
+
+/// Everything that a run goes by.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What to do.
+    pub mode: Mode,
+    /// The state folder.
+    pub state: PathBuf,
+    /// Which files.
+    pub sources: SourceOptions,
+    /// How files are read and cut.
+    pub formats: formats::Options,
+    /// Tokens in a batch, padding included.
+    pub batch_tokens: usize,
+    /// Epochs that may be minted and not committed.
+    pub epochs_in_flight: usize,
+    /// How long an epoch may take, in milliseconds.
+    pub epoch_target_ms: u64,
+    /// Tries before a failure that may pass becomes a dead letter, and the pause before the second.
+    pub patience: Patience,
+    /// What happens to the good version of a file that turned bad.
+    pub on_bad: OnBad,
+    /// Who works on it.
+    pub layout: Layout,
+    /// For time stamps that people read.
+    pub clock: Clock,
+}
+
+/// Who works on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Threads of one process.
+    Threads(usize),
+    /// Threads of several processes.
+    Cluster {
+        /// Worker threads of each process.
+        threads: usize,
+        /// Number of this process, from 0.
+        process: usize,
+        /// HOST:PORT of all processes, in their order.
+        addresses: Vec<String>,
+    },
+}
+
+impl Layout {
+    /// Whether this process owns the state.
+    pub fn owns_the_state(&self) -> bool {
+        !matches!(self, Self::Cluster { process: 1.., .. })
+    }
+
+    fn communication(&self) -> Communication {
+        match self {
+            Self::Threads(0 | 1) => Communication::Thread,
+            Self::Threads(threads) => Communication::Process(*threads),
+            Self::Cluster {
+                threads,
+                process,
+                addresses,
+            } => Communication::Cluster {
+                threads: (*threads).max(1),
+                process: *process,
+                addresses: addresses.clone(),
+                report: false,
+                zerocopy: false,
+            },
+        }
+    }
+}
+
+/// Why a run did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The inputs.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The globs.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// No thread could be started.
+    #[error("the system refuses a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The other processes can't be reached.
+    #[error("the cluster did not come together: {0}")]
+    Cluster(String),
+}
+
+impl RunError {
+    /// What the caller must do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Roots(_) | Self::Selection(_) => ErrorKind::Config,
+            Self::Thread(_) | Self::Cluster(_) => ErrorKind::Retry,
+        }
+    }
+}
+
+/// A run under way.
+pub struct Run {
+    workers: timely::communication::WorkerGuards<()>,
+    handle: Handle,
+    backlog: Arc<AtomicUsize>,
+    scouts: Option<Scouts>,
+}
+
+/// Speaks to a run. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    arrivals: Sender<Arrival>,
+    waker: WakerSlot,
+    progress: Arc<Progress>,
+}
+
+impl Handle {
+    /// Admits nothing more; what is under way is committed, then the run ends.
+    pub fn stop(&self) {
+        self.tell(Arrival::Stop);
+    }
+
+    /// Looks at every dead letter again.
+    pub fn retry_dead(&self) {
+        self.tell(Arrival::RetryDead);
+    }
+
+    /// How far behind the index is.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    fn tell(&self, arrival: Arrival) {
+        // The queue is gone once everything is done: then there is nobody left to tell.
+        let _ = self.arrivals.send(arrival);
+        wake(&self.waker);
+    }
+}
+
+impl Run {
+    /// Recovers the state and starts the workers. `stop` is called, and must not return, when something could not be made
+    /// durable.
+    ///
+    /// # Errors
+    /// See [`RunError`]; nothing was changed then.
+    pub fn start(
+        options: Options,
+        engine: Engine,
+        witnesses: Vec<Box<dyn Witness>>,
+        stop: Arc<dyn Fn(String) + Send + Sync>,
+    ) -> Result<Self, RunError> {
+        let recipe = Recipe::new(&options.formats, &engine.tokenizer);
+        let (arrivals, arrived) = unbounded();
+        let handle = Handle {
+            arrivals,
+            waker: WakerSlot::default(),
+            progress: Arc::default(),
+        };
+        let mut ends = Ends::default();
+        let mut scouts = None;
+        let mut first = 1;
+        if options.layout.owns_the_state() {
+            let store = Store::open(&options.state, &engine.key, options.clock)?;
+            let mut current = CurrentContents {
+                recipe: &recipe,
+                keys: HashSet::new(),
+            };
+            let recovery = {
+                let current = std::cell::RefCell::new(&mut current);
+                store.recover(&|content| {
+                    current.borrow_mut().judge(content);
+                    true
+                })?
+            };
+            first = recovery.upper + 1;
+            let selection = Arc::new(selection(&options)?);
+            let roots: Vec<PathBuf> = selection
+                .roots()
+                .iter()
+                .map(|root| root.path.clone())
+                .collect();
+            let Recovered { slots, files } = recovered(&recovery, &current.keys, &roots);
+            let Recovery {
+                contents,
+                embedded,
+                live,
+                ..
+            } = recovery;
+            let (doubts, doubted) = unbounded();
+            let pace = Pace {
+                in_flight: options.epochs_in_flight,
+                target_ms: options.epoch_target_ms,
+                once: options.mode != Mode::Watch,
+            };
+            let channels = (arrived, doubts);
+            let queue = Queue::new(
+                roots,
+                files,
+                channels,
+                pace,
+                handle.progress.clone(),
+                handle.waker.clone(),
+            );
+            let mut all: Vec<Box<dyn Witness>> = vec![
+                Box::new(Report(handle.progress.clone())),
+                Box::new(Acknowledge {
+                    arrivals: handle.arrivals.clone(),
+                    waker: handle.waker.clone(),
+                }),
+            ];
+            all.extend(witnesses);
+            ends = Ends {
+                feed: Some(Box::new(queue)),
+                ledger: Some(Box::new(StoreLedger::new(store, live, all, stop))),
+                slots,
+                contents: contents
+                    .into_iter()
+                    .map(|(key, chunks)| (key, chunks.into()))
+                    .collect(),
+                vectors: embedded,
+            };
+            scouts = match options.mode {
+                Mode::Replay => {
+                    let (found, report) = replay(&selection);
+                    let _ = handle.arrivals.send(Arrival::Found(found, Some(1)));
+                    let _ = handle.arrivals.send(Arrival::Scanned(1, report));
+                    None
+                }
+                mode => Some(Scouts::start(
+                    selection,
+                    handle.arrivals.clone(),
+                    doubted,
+                    handle.waker.clone(),
+                    mode == Mode::Watch,
+                )?),
+            };
+        }
+        let stages = Stages {
+            reader: Arc::new(Reader {
+                options: options.formats.clone(),
+                recipe,
+                patience: options.patience,
+            }),
+            parser: Arc::new(Parser {
+                options: options.formats.clone(),
+            }),
+            chunker: Arc::new(Chunker {
+                options: options.formats.chunk.clone(),
+                tokens: engine.tokens,
+            }),
+            pool: Pool::new("read", POOL_THREADS)?,
+            embedders: Embedders::new(engine.embedders)?,
+            batch_tokens: options.batch_tokens,
+            on_bad: options.on_bad,
+            admission: Admission {
+                first,
+                in_flight: options.epochs_in_flight,
+            },
+        };
+        let backlog = stages.embedders.backlog();
+        let workers = execute(&options.layout, stages, ends, handle.waker.clone())?;
+        Ok(Self {
+            workers,
+            handle,
+            backlog,
+            scouts,
+        })
+    }
+
+    /// To speak to the run.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Texts that wait for a vector in this process.
+    pub fn backlog(&self) -> Arc<AtomicUsize> {
+        self.backlog.clone()
+    }
+
+    /// The threads that look at names, where there are any.
+    pub fn scouts(&self) -> Option<&Scouts> {
+        self.scouts.as_ref()
+    }
+
+    /// Waits until the run has ended, and everything that it admitted is durable.
+    ///
+    /// # Errors
+    /// What a worker's panic said, if the process outlived it.
+    pub fn join(self) -> Result<(), String> {
+        let Self {
+            workers,
+            handle,
+            scouts,
+            ..
+        } = self;
+        drop((handle, scouts));
+        workers.join().into_iter().collect()
+    }
+}
+
+/// Runs the workers of this process.
+fn execute(
+    layout: &Layout,
+    stages: Stages,
+    ends: Ends,
+    waker: WakerSlot,
+) -> Result<timely::communication::WorkerGuards<()>, RunError> {
+    let ends = Mutex::new(Some(ends));
+    let execution = Execution {
+        communication: layout.communication(),
+        worker: timely::WorkerConfig::default(),
+    };
+    let owner = layout.owns_the_state();
+    timely::execute(execution, move |worker| {
+        let taken = match worker.index() {
+            0 if owner => ends.lock().ok().and_then(|mut ends| ends.take()),
+            _ => None,
+        };
+        let committed: ProbeHandle<Epoch> = ProbeHandle::new();
+        let stages = stages.clone();
+        worker.dataflow(|scope| build(scope, stages, taken.unwrap_or_default(), &committed));
+        let (mut frontier, mut asked) = (Some(0), std::time::Instant::now());
+        while worker.has_dataflows() {
+            worker.step_or_park(Some(TICK));
+            // A probe wakes nobody, and the source waits for this one.
+            let now = committed.with_frontier(|frontier| frontier.first().copied());
+            if worker.index() == 0 && (now != frontier || asked.elapsed() >= TICK) {
+                (frontier, asked) = (now, std::time::Instant::now());
+                wake(&waker);
+            }
+        }
+    })
+    .map_err(RunError::Cluster)
+}
+
+fn selection(options: &Options) -> Result<Selection, RunError> {
+    let roots = crate::sources::Roots::resolve(&options.sources, &options.state)?;
+    Ok(Selection::new(&options.sources, roots, &options.state)?)
+}
+
+const PIECES: [Piece; 4] = [
+    Piece::Whole,
+    Piece::Elements,
+    Piece::Continued,
+    Piece::TooLong,
+];
+
+/// Finds the contents that today's recipe would read in the same way.
+struct CurrentContents<'a> {
+    recipe: &'a Recipe,
+    keys: HashSet<ContentKey>,
+}
+
+impl CurrentContents<'_> {
+    fn judge(&mut self, content: &crate::store::StoredContent) {
+        let key = |piece: &Piece| self.recipe.content_key(content.hash, content.format, piece);
+        if PIECES.iter().any(|piece| key(piece) == content.key) {
+            self.keys.insert(content.key);
+        }
+    }
+}
+
+struct Recovered {
+    slots: Vec<(floodmark_operators::upsert::Slot, ContentKey)>,
+    files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
+}
+
+/// Divides what the store holds into what epoch 0 replays and what the queue knows.
+///
+/// A file whose contents are known goes through the dataflow as it stands, also when an older recipe made it: it stays in
+/// the index until the new reading replaces it. One whose contents are not known whole (another model, a repair) is read
+/// again; until then it is not in the index, because there is no vector for it.
+fn recovered(recovery: &Recovery, current: &HashSet<ContentKey>, roots: &[PathBuf]) -> Recovered {
+    let whole: HashSet<ContentKey> = recovery.contents.iter().map(|(key, _)| *key).collect();
+    let mut slots = Vec::new();
+    let mut files = Vec::new();
+    let mut elsewhere = 0;
+    for RecoveredFile { file, segments } in &recovery.files {
+        let all_whole = segments.iter().all(|(_, content)| whole.contains(content));
+        let all_current = segments
+            .iter()
+            .all(|(_, content)| current.contains(content));
+        slots.extend(
+            segments
+                .iter()
+                .filter(|(_, content)| whole.contains(content))
+                .map(|(slot, content)| ((file.key, *slot), *content)),
+        );
+        if !roots.iter().any(|root| **root == *file.root) {
+            elsewhere += 1;
+            continue;
+        }
+        let trusted = all_whole && all_current;
+        let standpoint = match &file.standing {
+            crate::store::Standing::Indexed | crate::store::Standing::Partial => {
+                Standpoint::Settled
+            }
+            crate::store::Standing::Retrying { .. } => Standpoint::Retrying,
+            crate::store::Standing::Dead { .. } => Standpoint::Dead,
+        };
+        let standing = file.version.map(|version| Standing {
+            generation: version.generation,
+            segments: version.segments,
+            content: (trusted && standpoint == Standpoint::Settled).then_some(version.content),
+        });
+        let filling = file.partial.as_ref().map(|partial| partial.resume.clone());
+        let known = Known {
+            identity: file.identity.filter(|_| trusted),
+            standing,
+            filling,
+        };
+        files.push((
+            file.root.to_path_buf(),
+            file.path.clone(),
+            known,
+            standpoint,
+        ));
+    }
+    if elsewhere > 0 {
+        tracing::warn!(
+            files = elsewhere,
+            "files under folders that are no longer inputs stay in the index as they are"
+        );
+    }
+    Recovered { slots, files }
+}
