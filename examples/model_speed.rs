@@ -59,7 +59,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         batches.push(planner.next_batch());
     }
     // the first of a batch is its longest
-    let padded: usize = batches.iter().map(|batch| batch.len() * rows[batch[0]].len()).sum();
+    let padded: usize = batches
+        .iter()
+        .map(|batch| batch.len() * rows[batch[0]].len())
+        .sum();
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     std::thread::scope(|scope| {

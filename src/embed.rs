@@ -278,8 +278,13 @@ impl<R: BufRead, W: Write, S: Write> Job<'_, R, W, S> {
         while !planner.is_empty() {
             let batch = planner.next_batch().into_iter();
             let taken = batch.filter_map(|at| rows[at].take().map(|row| (at, row)));
-            let batch = Batch { window: number, rows: taken.collect() };
-            self.jobs.send(batch).map_err(|_| EmbedJobError::ThreadsGone)?;
+            let batch = Batch {
+                window: number,
+                rows: taken.collect(),
+            };
+            self.jobs
+                .send(batch)
+                .map_err(|_| EmbedJobError::ThreadsGone)?;
         }
         self.windows.push_back(window);
         read
