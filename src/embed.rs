@@ -153,6 +153,9 @@ pub fn run<R: BufRead, W: Write, S: Write>(
     })
 }
 
+/// A record's vector, or why it has none.
+type Vector = Result<Arc<[f32]>, EmbedError>;
+
 /// A batch on its way to a session: the window, and rows with their place in it.
 struct Batch {
     window: u64,
@@ -162,7 +165,7 @@ struct Batch {
 /// A batch on its way back.
 struct Embedded {
     window: u64,
-    vectors: Result<Vec<(usize, Result<Arc<[f32]>, EmbedError>)>, ModelError>,
+    vectors: Result<Vec<(usize, Vector)>, ModelError>,
 }
 
 /// One thread: a session of its own, made when the first batch comes.
@@ -216,7 +219,7 @@ fn work(model: &Model, jobs: &Receiver<Batch>, done: &Sender<Embedded>) {
 /// Records in input order, waiting for their vectors.
 #[derive(Default)]
 struct Window {
-    records: Vec<(Record, Option<Result<Arc<[f32]>, EmbedError>>)>,
+    records: Vec<(Record, Option<Vector>)>,
     missing: usize,
 }
 

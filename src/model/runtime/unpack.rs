@@ -34,8 +34,8 @@ pub enum UnpackError {
         /// Who could have.
         reason: String,
     },
-    /// What was written is not what was read back.
-    #[error("{}: reads back other bytes than were written; the disk or its memory is bad", path.display())]
+    /// What was unpacked is not what was packed.
+    #[error("{}: holds other bytes than were packed; the binary, the disk or the memory is damaged", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
