@@ -1,6 +1,41 @@
-//! From bytes to documents to chunks. Pure: no I/O, no clock, no state; the same bytes give the same chunks everywhere.
+//! From bytes to documents to chunks. Pure: no clock, no state, no path opened; the same bytes give the same chunks
+//! everywhere.
+//!
+//! ```text
+//! first bytes ─ detect ─▶ Format
+//! reader ─ Segmenter ─▶ Segment (bytes, Piece) ─ parse ─▶ Parsed (documents, failures) ─ split ─▶ chunks
+//! ```
+//!
+//! A segment is at most some 64 KiB or 50 records and needs nothing but itself to be read, so that a file of any size
+//! takes constant memory and is resumed at any segment. Positions are bytes of the content, exact through escapes,
+//! entities and encodings ([`SourceMap`]).
+
+mod csv;
+mod detect;
+mod document;
+mod encoding;
+mod failure;
+mod fields;
+mod html;
+mod json;
+mod markdown;
+mod options;
+mod parse;
+mod segment;
+mod source_map;
+mod split;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
+
+pub use detect::detect;
+pub use document::{Document, Kind, Parsed};
+pub use options::{ChunkOptions, Options, Recipe};
+pub use parse::parse;
+pub use segment::{Segment, SegmentError, Segmenter};
+pub use source_map::SourceMap;
+pub use split::{Chunk, TokenOffsets, split};
 
 /// How a file's bytes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,4 +75,19 @@ pub enum Language {
     C,
     /// Any other.
     Other,
+}
+
+/// What a content is of its file, as far as reading it depends on that. Lines of JSONL and rows of CSV (whose header
+/// goes with every segment) read the same anywhere: they are always `Whole`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Piece {
+    /// It reads as a file of its own.
+    Whole,
+    /// Some elements of a JSON array, with the commas between them and without its brackets.
+    Elements,
+    /// A later part of a text: what looks like front matter is none.
+    Continued,
+    /// Not bytes of the file but a note in place of a record that is too long to be read.
+    TooLong,
 }

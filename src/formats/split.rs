@@ -1,0 +1,226 @@
+//! Documents to chunks that a model takes, cut at sentences, headings and syntax.
+//!
+//! The splitter asks for the size of many overlapping slices. The text is tokenised once, and every size is two binary
+//! searches over the ends of the tokens.
+
+use std::ops::Range;
+
+use text_splitter::{ChunkConfig, ChunkSizer, CodeSplitter, MarkdownSplitter, TextSplitter};
+
+use super::{ChunkOptions, Document, Kind, Language};
+
+/// A document is split in windows of this size, which bounds the splitter's time and memory for any document.
+const WINDOW_BYTES: usize = 256 << 10;
+/// No token counts for more bytes than this: one word of a megabyte, a single unknown token, is no chunk.
+const TOKEN_BYTES_MAX: usize = 64;
+
+/// A tokenizer, as far as splitting needs one.
+pub trait TokenOffsets: Send + Sync {
+    /// One past the last byte of every token of `text`, in order. No special tokens, no truncation.
+    fn token_ends(&self, text: &str) -> Vec<u32>;
+    /// Tokens that the model takes, without special tokens.
+    fn max_tokens(&self) -> usize;
+}
+
+/// A stretch of a document that is embedded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its text, trimmed.
+    pub text: String,
+    /// First byte in the content.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+    /// Its tokens, without special tokens.
+    pub tokens: u32,
+}
+
+/// The document's chunks, in order; none if it is blank. A document that fits is one chunk.
+pub fn split(
+    document: &Document,
+    options: &ChunkOptions,
+    tokenizer: &dyn TokenOffsets,
+) -> Vec<Chunk> {
+    let max = options
+        .max_tokens
+        .unwrap_or(usize::MAX)
+        .min(tokenizer.max_tokens())
+        .max(1);
+    let mut chunks = Vec::new();
+    for window in windows(&document.text) {
+        let text = &document.text[window.clone()];
+        let tokens = Tokens::of(text, tokenizer);
+        for (at, part) in parts(text, &tokens, document.kind, max, options.overlap_tokens) {
+            let is_cut = is_inside_word(text, at) || is_inside_word(text, at + part.len());
+            let pieces = if is_cut {
+                fit(part, max, tokenizer)
+            } else {
+                vec![(0..part.len(), tokens.count(part))]
+            };
+            for (range, count) in pieces {
+                let piece = &part[range.clone()];
+                let from = window.start + at + range.start;
+                let source = document.map.range(from..from + piece.len());
+                chunks.push(Chunk {
+                    text: piece.to_owned(),
+                    start: source.start,
+                    end: source.end,
+                    tokens: count as u32,
+                });
+            }
+        }
+    }
+    chunks
+}
+
+/// Trimmed, non-empty parts of `text` and where they begin.
+fn parts<'t>(
+    text: &'t str,
+    tokens: &Tokens<'t>,
+    kind: Kind,
+    max: usize,
+    overlap: usize,
+) -> Vec<(usize, &'t str)> {
+    let (at, whole) = trim(text, kind);
+    if whole.is_empty() {
+        return Vec::new();
+    }
+    if tokens.size(whole) <= max {
+        return vec![(at, whole)];
+    }
+    let config = ChunkConfig::new(max)
+        .with_sizer(tokens)
+        .with_overlap(overlap.min(max / 2))
+        .expect("half of the capacity is below it, and zero where the capacity is one");
+    let mut parts: Vec<(usize, &str)> = match kind {
+        Kind::Markdown => MarkdownSplitter::new(config).chunk_indices(text).collect(),
+        Kind::Code(language) => code_parts(text, language, config),
+        Kind::Prose => TextSplitter::new(config).chunk_indices(text).collect(),
+    };
+    parts.retain(|(_, part)| !part.trim().is_empty());
+    parts
+}
+
+fn code_parts<'t>(
+    text: &'t str,
+    language: Language,
+    config: ChunkConfig<&Tokens<'t>>,
+) -> Vec<(usize, &'t str)> {
+    let grammar = match language {
+        Language::Rust => tree_sitter_rust::LANGUAGE,
+        Language::Python => tree_sitter_python::LANGUAGE,
+        Language::JavaScript => tree_sitter_javascript::LANGUAGE,
+        Language::Go => tree_sitter_go::LANGUAGE,
+        Language::Java => tree_sitter_java::LANGUAGE,
+        Language::C => tree_sitter_c::LANGUAGE,
+        Language::Other => return TextSplitter::new(config).chunk_indices(text).collect(),
+    };
+    let splitter = CodeSplitter::new(grammar, config);
+    splitter
+        .expect("the grammars are built for this tree-sitter")
+        .chunk_indices(text)
+        .collect()
+}
+
+/// As the splitters trim: code keeps the indentation of its first line.
+fn trim(text: &str, kind: Kind) -> (usize, &str) {
+    let trimmed = text.trim();
+    let mut at = text.len() - text.trim_start().len();
+    if matches!(kind, Kind::Code(_)) && !trimmed.is_empty() {
+        at = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    }
+    (at, text[at..].trim_end())
+}
+
+/// Stretches of at most [`WINDOW_BYTES`], cut after a line, else after a word, else after a character.
+fn windows(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        if at >= text.len() {
+            return None;
+        }
+        let rest = &text[at..];
+        let mut len = rest.len();
+        if len > WINDOW_BYTES {
+            let head = &rest[..rest.floor_char_boundary(WINDOW_BYTES)];
+            let late = |cut: &usize| *cut >= head.len() / 2;
+            let line = head.rfind('\n').map(|at| at + 1).filter(late);
+            let word = || head.rfind(' ').map(|at| at + 1).filter(late);
+            len = line.or_else(word).unwrap_or(head.len());
+        }
+        at += len;
+        Some(at - len..at)
+    })
+}
+
+/// There is no white space on either side: the tokens of the parts need not be those of the whole.
+fn is_inside_word(text: &str, at: usize) -> bool {
+    let is_word = |c: Option<char>| c.is_some_and(|c| !c.is_whitespace());
+    is_word(text[..at].chars().next_back()) && is_word(text[at..].chars().next())
+}
+
+/// Counts a part anew that was cut inside a word, and cuts it further if that made it too long.
+fn fit(part: &str, max: usize, tokenizer: &dyn TokenOffsets) -> Vec<(Range<usize>, usize)> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    let mut end = part.len();
+    while at < part.len() {
+        let tokens = Tokens::of(&part[at..end], tokenizer);
+        let cut = tokens
+            .ends
+            .get(max - 1)
+            .map_or(0, |cut| part[at..end].floor_char_boundary(*cut as usize));
+        if tokens.ends.len() > max && cut > 0 && at + cut < end {
+            end = at + cut;
+            continue;
+        }
+        let piece = &part[at..end];
+        let space = piece.len() - piece.trim_start().len();
+        if space < piece.len() {
+            pieces.push((at + space..at + piece.trim_end().len(), tokens.ends.len()));
+        }
+        (at, end) = (end, part.len());
+    }
+    pieces
+}
+
+/// A text and where its tokens end.
+struct Tokens<'t> {
+    text: &'t str,
+    ends: Vec<u32>,
+}
+
+impl<'t> Tokens<'t> {
+    fn of(text: &'t str, tokenizer: &dyn TokenOffsets) -> Self {
+        let mut ends = tokenizer.token_ends(text);
+        // The searches need order, whatever the tokenizer does.
+        let mut last = 0;
+        for end in &mut ends {
+            last = last.max((*end).min(text.len() as u32));
+            *end = last;
+        }
+        Self { text, ends }
+    }
+
+    /// Tokens that `part`, a slice of the text, has a share in.
+    fn count(&self, part: &str) -> usize {
+        let start = part.as_ptr().addr().checked_sub(self.text.as_ptr().addr());
+        let Some(start) = start.filter(|start| start + part.len() <= self.text.len()) else {
+            return part.len();
+        };
+        let end = (start + part.len()) as u32;
+        let before = self.ends.partition_point(|e| *e as usize <= start);
+        let within = self.ends.partition_point(|e| *e <= end);
+        let is_cut = within < self.ends.len() && (within == 0 || self.ends[within - 1] < end);
+        (within + usize::from(is_cut)).saturating_sub(before)
+    }
+}
+
+impl ChunkSizer for Tokens<'_> {
+    fn size(&self, part: &str) -> usize {
+        self.count(part).max(part.len().div_ceil(TOKEN_BYTES_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::formats::SourceMap;
+
+/// A token is a run of at most `0` letters, or one other character that is no white space.
+struct Words(usize, usize);
+
+impl TokenOffsets for Words {
+    fn token_ends(&self, text: &str) -> Vec<u32> {
+        let mut ends: Vec<u32> = Vec::new();
+        let mut run = 0;
+        for (at, c) in text.char_indices() {
+            let end = (at + c.len_utf8()) as u32;
+            if c.is_whitespace() {
+                run = 0;
+            } else if c.is_alphanumeric() && run > 0 && run < self.0 {
+                run += 1;
+                *ends.last_mut().unwrap() = end;
+            } else {
+                run = usize::from(c.is_alphanumeric());
+                ends.push(end);
+            }
+        }
+        ends
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.1
+    }
+}
+
+/// Answers nonsense.
+struct Broken(Vec<u32>);
+
+impl TokenOffsets for Broken {
+    fn token_ends(&self, _: &str) -> Vec<u32> {
+        self.0.clone()
+    }
+
+    fn max_tokens(&self) -> usize {
+        2
+    }
+}
+
+fn document(text: &str, kind: Kind) -> Document {
+    Document {
+        id: None,
+        record: 0,
+        title: None,
+        text: text.to_owned(),
+        map: SourceMap::linear(text.len(), 100),
+        range: 0..text.len(),
+        metadata: "{}".into(),
+        kind,
+    }
+}
+
+fn check(text: &str, kind: Kind, max: usize, expect: &[&str]) {
+    let chunks = split(
+        &document(text, kind),
+        &ChunkOptions::default(),
+        &Words(99, max),
+    );
+    let texts: Vec<&str> = chunks.iter().map(|c| c.text.as_str()).collect();
+    assert_eq!(texts, expect);
+    for chunk in chunks {
+        assert_eq!(text[chunk.start - 100..chunk.end - 100], chunk.text);
+        assert_eq!(
+            chunk.tokens as usize,
+            Words(99, max).token_ends(&chunk.text).len()
+        );
+    }
+}
+
+#[test]
+fn prose_is_cut_at_sentences_and_paragraphs() {
+    check(
+        "  It rose. It fell.  ",
+        Kind::Prose,
+        9,
+        &["It rose. It fell."],
+    );
+    check(
+        "It rose. It fell.",
+        Kind::Prose,
+        4,
+        &["It rose.", "It fell."],
+    );
+    check(
+        "One two.\n\nThree four five. Six.",
+        Kind::Prose,
+        7,
+        &["One two.", "Three four five. Six."],
+    );
+    check(" \n\t", Kind::Prose, 7, &[]);
+    check("", Kind::Prose, 7, &[]);
+}
+
+#[test]
+fn markdown_is_cut_at_headings() {
+    check(
+        "# A\n\nb c\n\n# D\n\ne f",
+        Kind::Markdown,
+        5,
+        &["# A\n\nb c", "# D\n\ne f"],
+    );
+}
+
+#[test]
+fn code_is_cut_at_its_items_in_every_language() {
+    let rust = "fn a() { 1 }\n\nfn b() { 2 }\n";
+    check(
+        rust,
+        Kind::Code(Language::Rust),
+        8,
+        &["fn a() { 1 }", "fn b() { 2 }"],
+    );
+    check(
+        "    x = 1\n    y",
+        Kind::Code(Language::Python),
+        9,
+        &["    x = 1\n    y"],
+    );
+    use Language::{C, Go, Java, JavaScript, Other, Python};
+    for language in [C, Go, Java, JavaScript, Other, Python] {
+        assert!(
+            split(
+                &document(rust, Kind::Code(language)),
+                &ChunkOptions::default(),
+                &Words(9, 8)
+            )
+            .len()
+                > 1
+        );
+    }
+}
+
+#[test]
+fn overlap_repeats_words() {
+    let options = ChunkOptions {
+        overlap_tokens: 1,
+        ..Default::default()
+    };
+    let chunks = split(&document("a b c d e", Kind::Prose), &options, &Words(9, 3));
+    let texts: Vec<&str> = chunks.iter().map(|c| c.text.as_str()).collect();
+    assert_eq!(texts, ["a b c", "c d e"]);
+}
+
+#[test]
+fn a_word_without_end_is_cut() {
+    let text = "x".repeat(3 * WINDOW_BYTES);
+    let chunks = split(
+        &document(&text, Kind::Prose),
+        &ChunkOptions::default(),
+        &Words(usize::MAX, 100),
+    );
+    assert!(chunks.iter().all(|c| c.text.len() <= 100 * TOKEN_BYTES_MAX));
+    assert_eq!(
+        chunks.iter().map(|c| c.text.len()).sum::<usize>(),
+        text.len()
+    );
+}
+
+#[test]
+fn a_word_that_is_more_tokens_in_parts_is_counted_anew() {
+    let text = "abcdefghi".repeat(5);
+    let chunks = split(
+        &document(&text, Kind::Prose),
+        &ChunkOptions::default(),
+        &Words(4, 3),
+    );
+    for chunk in &chunks {
+        assert!(chunk.tokens <= 3);
+        assert_eq!(
+            chunk.tokens as usize,
+            Words(4, 3).token_ends(&chunk.text).len()
+        );
+    }
+    assert_eq!(
+        chunks.iter().map(|c| c.text.as_str()).collect::<String>(),
+        text
+    );
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop::sample::select(vec![
+        Kind::Prose,
+        Kind::Markdown,
+        Kind::Code(Language::Rust),
+        Kind::Code(Language::Python),
+    ])
+}
+
+proptest! {
+    #[test]
+    fn chunks_hold_every_word_in_order_and_fit(text in "([a-zé日]{1,9}|[ \n.#`(){}]){0,80}", kind in kinds(), max in 1usize..9) {
+        let chunks = split(&document(&text, kind), &ChunkOptions::default(), &Words(3, max));
+        let mut end = 0;
+        for chunk in &chunks {
+            let (from, to) = (chunk.start - 100, chunk.end - 100);
+            prop_assert_eq!(&text[from..to], &chunk.text);
+            prop_assert!(from >= end && text[end..from].trim().is_empty());
+            prop_assert!(chunk.tokens as usize <= max);
+            prop_assert!(!chunk.text.trim().is_empty() && chunk.text.trim_end() == chunk.text);
+            end = to;
+        }
+        prop_assert!(text[end..].trim().is_empty());
+    }
+
+    #[test]
+    fn overlap_ends(text in "([a-z]{1,9}|[ \n.]){0,80}", max in 1usize..9, overlap_tokens in 0usize..12) {
+        let options = ChunkOptions { overlap_tokens, ..Default::default() };
+        let chunks = split(&document(&text, Kind::Prose), &options, &Words(3, max));
+        prop_assert!(chunks.iter().all(|c| c.tokens as usize <= max));
+    }
+
+    #[test]
+    fn a_broken_tokenizer_does_no_harm(text in "\\PC{0,60}", ends: Vec<u32>, kind in kinds()) {
+        let chunks = split(&document(&text, kind), &ChunkOptions::default(), &Broken(ends));
+        for chunk in chunks {
+            prop_assert_eq!(&text[chunk.start - 100..chunk.end - 100], chunk.text);
+        }
+    }
+}
