@@ -22,6 +22,7 @@ pub mod verify;
 mod error;
 mod flags;
 mod print;
+mod setup;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};

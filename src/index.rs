@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use floodmark_operators::keys::Epoch;
 
-pub use disk::{Manifest, RecallSample};
+pub use disk::{Manifest, RecallSample, last_build};
 pub use snapshot::{Hit, Snapshot};
 pub use view::VectorView;
 

@@ -96,6 +96,9 @@ impl VectorSource for StoreVectors<'_> {
     }
 }
 
+/// The folder of the vector view in a state folder.
+pub const VIEW: &str = "vectors";
+
 /// Answers queries on one state folder. All methods may be called on many threads.
 pub struct Searcher {
     reader: Reader,
@@ -115,7 +118,7 @@ impl Searcher {
         let reader = Reader::open(state)?;
         let view = {
             let snapshot = reader.snapshot()?;
-            VectorView::open(&state.join("vectors"), &StoreVectors(&snapshot), options)?
+            VectorView::open(&state.join(VIEW), &StoreVectors(&snapshot), options)?
         };
         let latest = view.reader();
         Ok(Self {

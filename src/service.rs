@@ -12,9 +12,11 @@ use crate::answers::{FileCounts, Found, Lag, Query, Status};
 use crate::control::{Handler, Refusal, RefusalKind};
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
-use crate::search::{SearchError, Searcher};
+use crate::index::last_build;
+use crate::search::{SearchError, Searcher, VIEW};
 use crate::sources::{Identity, Roots};
 use crate::store::row::FileRow;
+use crate::store::{Reader, StoreError};
 use crate::worker::Handle;
 
 /// Tells the view that there is something to follow.
@@ -65,6 +67,8 @@ pub struct Service {
     pub handle: Handle,
     /// To search in it.
     pub searcher: Arc<Searcher>,
+    /// The state folder.
+    pub state: PathBuf,
     /// What is left to embed.
     pub backlog: Arc<AtomicUsize>,
     /// Where its files are.
@@ -72,10 +76,12 @@ pub struct Service {
 }
 
 /// The part of [`Status`] that the store knows.
-pub fn stored_status(searcher: &Searcher) -> Result<Status, SearchError> {
-    let store = searcher.reader().snapshot()?;
+///
+/// # Errors
+/// As the store says.
+pub fn stored_status(reader: &Reader, state: &Path) -> Result<Status, StoreError> {
+    let store = reader.snapshot()?;
     let counts = store.status()?;
-    let view = searcher.view();
     Ok(Status {
         epoch: store.epoch(),
         files: FileCounts {
@@ -88,7 +94,7 @@ pub fn stored_status(searcher: &Searcher) -> Result<Status, SearchError> {
         chunks: counts.chunks,
         embeddings: counts.live,
         last_commit: counts.last_commit_ms.map(time),
-        last_build: view.last_build.map(|build| build.created),
+        last_build: last_build(&state.join(VIEW)).map(|build| build.created),
         model: (store.epoch() > 0).then(|| store.model().id.clone()),
         ..Status::default()
     })
@@ -101,7 +107,8 @@ pub fn time(ms: i64) -> String {
 
 impl Handler for Service {
     fn status(&self) -> Result<Status, Refusal> {
-        let status = stored_status(&self.searcher).map_err(refusal)?;
+        let status = stored_status(self.searcher.reader(), &self.state)
+            .map_err(|error| refusal(error.into()))?;
         let progress: &Progress = self.handle.progress();
         let lag = Lag {
             // Before the first scan is over nobody knows how much there is.

@@ -33,10 +33,11 @@ mod export;
 mod file;
 mod lock;
 mod lookup;
-mod read;
+mod reader;
 mod recover;
 pub mod row;
 mod schema;
+mod snapshot;
 
 #[cfg(test)]
 mod tests;
@@ -48,8 +49,9 @@ pub use export::ExportRow;
 pub use file::{Partial, Standing, StoredFile, Version};
 pub use lock::{Holder, holder};
 pub use lookup::{ChunkDetail, DeadRow, FileDetail, FileSpan, Occurrence, SegmentDetail};
-pub use read::{Change, Counts, FileCounts, Model, Reader, Snapshot};
+pub use reader::Reader;
 pub use recover::{RecoveredFile, Recovery, StoredContent};
+pub use snapshot::{Change, Counts, FileCounts, Model, Snapshot};
 
 use codec::unsigned;
 use error::Context;
@@ -191,7 +193,9 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Built with STAT4, SQLite plans a statement anew whenever another value is bound: ten times the work of a look-up.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(|_| ())
 }
 
 /// Checks that it is ours before anything is changed, then sets it up and migrates it.

@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, run, setup};
 use crate::config::Config;
-use crate::daemon::RunLock;
-use crate::signals;
+use crate::worker::Mode;
 
 /// What to replay.
 #[derive(Debug, clap::Args)]
@@ -24,8 +23,7 @@ pub fn run(args: &Args, config: &Config, _out: &mut dyn Write) -> Result<Exit, C
             args.folder.display()
         )));
     }
-    let _lock = RunLock::acquire(&config.state)?;
-    let _stop = signals::install(|| {}, || {})
-        .map_err(|error| CliError::Failed(format!("can't handle signals: {error}")))?;
-    Err(CliError::NotBuilt("replay"))
+    let mut options = setup::options(config, Mode::Replay)?;
+    options.sources.inputs = vec![args.folder.clone()];
+    run::run_with(options, config, None)
 }

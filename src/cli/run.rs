@@ -1,11 +1,18 @@
 //! `floodmark run`, and `floodmark` alone
 
 use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, setup};
 use crate::config::Config;
+use crate::control::Server;
 use crate::daemon::{self, RunLock};
-use crate::signals;
+use crate::ingest::engine::Engine;
+use crate::service::{Service, follower, keep_fresh};
+use crate::sources::SourceOptions;
+use crate::worker::{Mode, Options, Run};
+use crate::{service, signals, telemetry};
 
 /// How it was called.
 #[derive(Debug, Default, clap::Args)]
@@ -20,16 +27,99 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
     if args.detached {
         daemon::detach()?;
     }
-    // Only the process with worker 0 owns the state.
-    let _lock = (config.process == 0)
-        .then(|| RunLock::acquire(&config.state))
-        .transpose()?;
-    let _stop = signals::install(|| {}, || {})
+    let mode = if config.once { Mode::Once } else { Mode::Watch };
+    let options = setup::options(config, mode)?;
+    let ready = args.detached.then_some(out);
+    run_with(options, config, ready)
+}
+
+/// Runs until it is done or told to stop; says on `ready` when it answers.
+pub(super) fn run_with(
+    options: Options,
+    config: &Config,
+    ready: Option<&mut dyn Write>,
+) -> Result<Exit, CliError> {
+    if !options.layout.owns_the_state() {
+        return help(options, config);
+    }
+    let lock = RunLock::acquire(&config.state)?;
+    make_inputs(&options.sources)?;
+    let model = setup::model(config)?;
+    let engine = Engine::new(&model).map_err(failed)?;
+    let (witness, commits) = follower();
+    let mode = options.mode;
+    let roots = crate::sources::Roots::resolve(&options.sources, &options.state).map_err(failed)?;
+    let run = Run::start(options, engine, vec![witness], Arc::new(stop_now)).map_err(failed)?;
+    let handle = run.handle();
+    let stopping = handle.clone();
+    let _stop = signals::install(move || stopping.stop(), || {})
         .map_err(|error| CliError::Failed(format!("can't handle signals: {error}")))?;
-    // Here the workers run; once they have recovered, `start` may go:
-    let ready = false;
-    if args.detached && ready {
+    let searcher = setup::searcher(config, &model, false)?;
+    let view = keep_fresh(searcher.clone(), commits).map_err(failed)?;
+    let service = Arc::new(Service {
+        handle,
+        searcher: searcher.clone(),
+        state: config.state.clone(),
+        backlog: run.backlog(),
+        roots,
+    });
+    let server = Server::start(&lock, service).map_err(failed)?;
+    if let Some(out) = ready {
         daemon::announce_ready(out)?;
     }
-    Err(CliError::NotBuilt("run"))
+    if mode == Mode::Watch {
+        let inputs: Vec<String> = config.input.iter().map(|input| input.display().to_string()).collect();
+        tracing::info!(inputs = %inputs.join(", "), state = %config.state.display(), "watching");
+    }
+    run.join().map_err(CliError::Failed)?;
+    drop(server);
+    let _ended = view.join();
+    let status = service::stored_status(searcher.reader(), &config.state).map_err(failed)?;
+    tracing::info!(
+        epoch = status.epoch,
+        files = status.files.indexed,
+        dead = status.files.dead,
+        chunks = status.chunks,
+        "done: all that was admitted is durable"
+    );
+    drop(lock);
+    Ok(Exit::Done)
 }
+
+/// The part of a process that does not own the state: its workers.
+fn help(options: Options, config: &Config) -> Result<Exit, CliError> {
+    let model = setup::model(config)?;
+    let engine = Engine::new(&model).map_err(failed)?;
+    let run = Run::start(options, engine, Vec::new(), Arc::new(stop_now)).map_err(failed)?;
+    run.join().map_err(CliError::Failed)?;
+    Ok(Exit::Done)
+}
+
+/// The default input is made if it is missing: then there is a place to put files.
+fn make_inputs(sources: &SourceOptions) -> Result<(), CliError> {
+    let default = SourceOptions::default().inputs;
+    for input in sources.inputs.iter().filter(|input| default.contains(input) && !input.exists()) {
+        make(input)?;
+        tracing::info!(
+            folder = %input.display(),
+            "made: put files there, or name another folder with --input; then `floodmark search` finds what they say"
+        );
+    }
+    Ok(())
+}
+
+fn make(folder: &Path) -> Result<(), CliError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| CliError::Failed(format!("can't make the folder {}: {error}", folder.display())))
+}
+
+/// Called when something could not be made durable. Nothing may go on as if it were.
+fn stop_now(reason: String) {
+    telemetry::last_words(&reason);
+    std::process::exit(Exit::No as i32);
+}
+
+fn failed(error: impl std::fmt::Display) -> CliError {
+    CliError::Failed(error.to_string())
+}
+

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{CliError, Exit, print};
+use super::{CliError, Exit, print, setup};
 use crate::answers::{Found, Query};
 use crate::config::Config;
 use crate::control::Client;
@@ -29,7 +29,11 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
     };
     let found = match Client::connect(&config.state)? {
         Some(mut client) => client.search(&query)?,
-        None => return Err(CliError::NotBuilt("search")),
+        None => {
+            let model = setup::model(config)?;
+            let searcher = setup::searcher(config, &model, true)?;
+            searcher.search(&query).map_err(|error| CliError::CouldNotLook(error.to_string()))?
+        }
     };
     write(&found, config.json, out)?;
     Ok(if found.hits.is_empty() {

@@ -7,6 +7,8 @@ use crate::answers::Status;
 use crate::config::Config;
 use crate::control::Client;
 use crate::daemon;
+use crate::service::stored_status;
+use crate::store::{Reader, StoreError};
 
 /// Asks the run that is under way, or else the store.
 pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -18,7 +20,12 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
     let status = match (running, Client::connect(&config.state)?) {
         (Some(_), Some(mut client)) => client.status()?,
         // A run that has not opened its socket yet, or none: what is committed is in the store.
-        _ => return Err(CliError::NotBuilt("status")),
+        (running, _) => {
+            let could_not_look = |error: StoreError| CliError::CouldNotLook(error.to_string());
+            let reader = Reader::open(&config.state).map_err(could_not_look)?;
+            let stored = stored_status(&reader, &config.state).map_err(could_not_look)?;
+            Status { running: running.is_some(), pid: running.map(|run| run.pid), ..stored }
+        }
     };
     write(&status, config.json, out)?;
     Ok(Exit::Done)

@@ -31,7 +31,7 @@ impl Run {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceMap {
     runs: Vec<Run>,
-    /// Text order is source order.
+    /// Text order is not source order.
     scattered: bool,
     /// Where the source was itself made from the content's bytes: text was decoded first, then parsed.
     outer: Option<Arc<SourceMap>>,
@@ -156,21 +156,6 @@ impl MappedText {
         self.text.push_str(piece);
     }
 
-    /// Drops what is past `len` bytes of text.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.text.truncate(len);
-        while let Some(last) = self.map.runs.last_mut() {
-            if last.text >= len {
-                self.map.runs.pop();
-                continue;
-            }
-            last.count = (len - last.text)
-                .div_ceil(last.text_width as usize)
-                .min(last.count as usize) as u32;
-            break;
-        }
-    }
-
     pub(crate) fn finish(self) -> (String, SourceMap) {
         (self.text, self.map)
     }
@@ -231,18 +216,5 @@ mod tests {
         let outer = Arc::new(mapped(|t| (0..9).for_each(|i| t.decode("x", 2 * i..2 * i + 2))).1);
         let map = SourceMap::linear(3, 4).through(Some(outer));
         assert_eq!(map.range(0..2), 8..12);
-    }
-
-    #[test]
-    fn what_is_cut_off_is_forgotten() {
-        let (text, map) = mapped(|t| {
-            t.copy("abc", 0);
-            t.decode("&", 3..8);
-            t.truncate(2);
-            t.copy("z", 8);
-        });
-        assert_eq!(text, "abz");
-        assert_eq!(map.range(0..3), 0..9);
-        assert_eq!(map.range(1..2), 1..2);
     }
 }

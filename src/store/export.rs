@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::codec::{Sql, decode_vector, signed, unescape_path, unsigned};
 use super::error::{Context, StoreError};
 use super::lookup::{PLACE, document_name, in_file};
-use super::read::Snapshot;
+use super::snapshot::Snapshot;
 
 /// A chunk of the index. Shapes: `vector` is `[d]` f32 of unit norm.
 #[derive(Clone, Copy, Debug, PartialEq)]

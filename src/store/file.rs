@@ -9,7 +9,7 @@ use rusqlite::{CachedStatement, Connection, Row as SqlRow, params};
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Sql, escape_path, signed, unescape_path, unsigned};
-use super::row::{Failure, Resume};
+use super::row::{Failure, FileRow, FileState, Resume};
 use crate::formats::Format;
 use crate::sources::Identity;
 
@@ -111,6 +111,81 @@ pub struct Partial {
     /// Where to go on.
     #[serde(flatten)]
     pub resume: Resume,
+}
+
+/// What a row makes of a file's state; `None`: it is no longer there.
+pub(super) fn next_state(epoch: Epoch, row: &FileRow, before: Option<&State>) -> Option<State> {
+    let identity = row.identity;
+    let version = before.and_then(|state| state.version);
+    let partial = || before.and_then(|state| state.partial.clone());
+    let state = |standing, version, partial| {
+        Some(State {
+            since: epoch,
+            identity,
+            standing,
+            version,
+            partial,
+        })
+    };
+    match &row.state {
+        FileState::Gone => None,
+        FileState::Moving => before.cloned(),
+        &FileState::Indexed {
+            format,
+            content,
+            generation,
+            segments,
+        } => {
+            let version = Version {
+                format,
+                content,
+                generation,
+                segments,
+            };
+            state(Standing::Indexed, Some(version), None)
+        }
+        FileState::Partial { format, resume } => {
+            let partial = Partial {
+                format: *format,
+                resume: resume.clone(),
+            };
+            state(Standing::Partial, version, Some(Box::new(partial)))
+        }
+        FileState::Retrying {
+            attempt,
+            after_ms,
+            failure,
+        } => {
+            let (attempt, after_ms, failure) = (*attempt, *after_ms, Box::new(failure.clone()));
+            state(
+                Standing::Retrying {
+                    attempt,
+                    after_ms,
+                    failure,
+                },
+                version,
+                partial(),
+            )
+        }
+        FileState::Dead { failure, attempts } => {
+            let standing = Standing::Dead {
+                attempts: *attempts,
+                failure: Box::new(failure.clone()),
+            };
+            state(standing, version, None)
+        }
+        FileState::Touched => {
+            let before = before?;
+            let back = version.is_some() && before.standing.failure().is_some();
+            let standing = if back {
+                Standing::Indexed
+            } else {
+                before.standing.clone()
+            };
+            let partial = if back { None } else { partial() };
+            state(standing, version, partial)
+        }
+    }
 }
 
 /// The columns of `files` that [`read_standing`] reads, in its order.

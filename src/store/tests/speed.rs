@@ -2,11 +2,14 @@
 //!
 //! `CHUNKS=1000000 cargo test --lib store::tests::speed -- --ignored --nocapture`
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::world::{failure, hash, identity, key};
+use super::world::{ROOT, failure, hash, identity, key};
 use super::*;
 use crate::formats::Format;
+use crate::store::row::*;
 use floodmark_operators::keys::{ContentHash, ContentKey};
 
 const DIMENSION: usize = 384;
@@ -73,8 +76,10 @@ fn content(file: usize) -> ContentRow {
     }
 }
 
+type Rows = Vec<(u64, Row)>;
+
 /// Of some files: what is committed for each of them, and what is remembered.
-fn rows(epoch: u64, files: std::ops::Range<usize>) -> (Vec<(u64, Row)>, Vec<(u64, Row)>) {
+fn rows(epoch: u64, files: std::ops::Range<usize>) -> (Rows, Rows) {
     let (mut places, mut memory) = (Vec::new(), Vec::new());
     for file in files {
         let content = content(file);
@@ -99,18 +104,15 @@ fn rows(epoch: u64, files: std::ops::Range<usize>) -> (Vec<(u64, Row)>, Vec<(u64
                 retire,
             }),
         ));
-        let (slot, content_key) = (0, content.key);
-        let (byte_base, record_base, line_base) = (0, 0, 0);
-        let content_ = content_key;
         places.push((
             epoch,
             Row::Segment(SegmentRow {
                 key,
-                slot,
-                content: content_,
-                byte_base,
-                record_base,
-                line_base,
+                slot: 0,
+                content: content.key,
+                byte_base: 0,
+                record_base: 0,
+                line_base: 0,
             }),
         ));
         for (i, document) in content.documents.iter().enumerate() {

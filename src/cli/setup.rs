@@ -1,0 +1,161 @@
+//! From the configuration to what the modules go by: the one place where the two vocabularies meet.
+
+use std::sync::Arc;
+
+use super::CliError;
+use crate::config::{self, Config};
+use crate::formats::{self, ChunkOptions};
+use crate::index::{policy::Policy, view};
+use crate::ingest::reader::Patience;
+use crate::ingest::verdict::OnBad;
+use crate::model::{Device, Model, ModelOptions};
+use crate::search::Searcher;
+use crate::sources::{PollPolicy, SourceOptions, SymlinkPolicy};
+use crate::worker::{Layout, Mode, Options};
+
+/// Milliseconds since 1970, for time stamps that people read.
+pub fn clock() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// How a run goes about it.
+///
+/// # Errors
+/// When the file of hosts can't be used.
+pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
+    Ok(Options {
+        mode,
+        state: config.state.clone(),
+        sources: sources(config),
+        formats: formats(config),
+        batch_tokens: config.batch_tokens,
+        epochs_in_flight: usize::try_from(config.epochs_in_flight).unwrap_or(usize::MAX),
+        epoch_target_ms: config.epoch_target_ms,
+        patience: Patience { tries: config.retries, base_ms: config.retry_base_ms },
+        on_bad: match config.on_bad {
+            config::OnBad::Keep => OnBad::Keep,
+            config::OnBad::Drop => OnBad::Drop,
+        },
+        layout: layout(config)?,
+        clock,
+    })
+}
+
+/// Which files.
+pub fn sources(config: &Config) -> SourceOptions {
+    SourceOptions {
+        inputs: config.input.clone(),
+        include: config.include.clone(),
+        exclude: config.exclude.clone(),
+        gitignore: config.gitignore,
+        hidden: config.hidden,
+        symlinks: match config.symlinks {
+            config::Symlinks::Skip => SymlinkPolicy::Skip,
+            config::Symlinks::Files => SymlinkPolicy::Files,
+            config::Symlinks::Follow => SymlinkPolicy::Follow,
+        },
+        max_file_bytes: config.max_file_size,
+        rescan_secs: config.rescan.as_secs().max(1),
+        settle_ms: u64::try_from(config.settle.as_millis()).unwrap_or(u64::MAX),
+        poll: match config.poll {
+            config::Poll::Auto => PollPolicy::Auto,
+            config::Poll::Always => PollPolicy::Always,
+            config::Poll::Never => PollPolicy::Never,
+        },
+        poll_secs: config.poll_interval.as_secs().max(1),
+    }
+}
+
+/// How files become chunks.
+pub fn formats(config: &Config) -> formats::Options {
+    formats::Options {
+        text_fields: config.text_fields.clone(),
+        title_fields: config.title_fields.clone(),
+        id_fields: config.id_fields.clone(),
+        segment_documents: config.segment_documents,
+        segment_bytes: config.segment_bytes,
+        max_file_bytes: config.max_whole_size,
+        max_record_bytes: config.max_record_size,
+        max_depth: config.max_depth,
+        chunk: ChunkOptions {
+            max_tokens: (config.max_tokens > 0).then_some(config.max_tokens),
+            overlap_tokens: config.overlap_tokens,
+        },
+    }
+}
+
+/// Which model, and where it runs.
+pub fn model_options(config: &Config) -> ModelOptions {
+    ModelOptions {
+        dir: config.model.clone(),
+        device: match config.device {
+            config::Device::Auto => Device::Auto,
+            config::Device::Cuda => Device::Cuda,
+            config::Device::Coreml => Device::CoreMl,
+            config::Device::Cpu => Device::Cpu,
+        },
+        sessions: config.sessions,
+        runtime: config.runtime.clone(),
+        max_tokens: None,
+    }
+}
+
+/// Opens the model.
+///
+/// # Errors
+/// What the model said.
+pub fn model(config: &Config) -> Result<Model, CliError> {
+    Model::open(&model_options(config)).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// How the vector view is built.
+pub fn view_options(config: &Config, read_only: bool) -> view::Options {
+    let defaults = view::Options::default();
+    view::Options {
+        policy: Policy {
+            threshold: config.threshold,
+            changes_min: config.changes_min,
+            flat_max: config.flat_max,
+            hnsw_max: config.hnsw_max,
+        },
+        read_only,
+        build_threads: match config.build_threads {
+            0 => defaults.build_threads,
+            threads => threads,
+        },
+        ..defaults
+    }
+}
+
+/// What answers questions about a state that no run serves.
+///
+/// # Errors
+/// As [`CliError::CouldNotLook`].
+pub fn searcher(config: &Config, model: &Model, read_only: bool) -> Result<Arc<Searcher>, CliError> {
+    Searcher::open(&config.state, model, view_options(config, read_only))
+        .map(Arc::new)
+        .map_err(|error| CliError::CouldNotLook(error.to_string()))
+}
+
+fn layout(config: &Config) -> Result<Layout, CliError> {
+    if config.processes <= 1 {
+        return Ok(Layout::Threads(config.workers));
+    }
+    let Some(file) = &config.hosts else {
+        return Err(CliError::Failed("a cluster needs --hosts FILE: one HOST:PORT a line".into()));
+    };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CliError::Failed(format!("can't read the hosts in {}: {error}", file.display())))?;
+    let addresses: Vec<String> =
+        text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    if addresses.len() != config.processes {
+        return Err(CliError::Failed(format!(
+            "{} names {} hosts for processes = {}: one HOST:PORT a line, a line a process",
+            file.display(),
+            addresses.len(),
+            config.processes
+        )));
+    }
+    Ok(Layout::Cluster { threads: config.workers, process: config.process, addresses })
+}
+
