@@ -10,8 +10,8 @@ use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use floodmark::embed::batches;
 use floodmark::model::{Model, ModelOptions, TokenIds};
+use floodmark_operators::batch::Planner;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,11 +50,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect::<Result<Vec<TokenIds>, Box<dyn Error>>>()?;
     let tokenise_s = start.elapsed().as_secs_f64();
 
-    let lengths: Vec<usize> = rows.iter().map(TokenIds::len).collect();
-    let batches = batches::plan(&lengths, batch_tokens_max);
+    let mut planner = Planner::new(batch_tokens_max);
+    for (at, row) in rows.iter().enumerate() {
+        planner.insert(0, row.len(), at);
+    }
+    let mut batches = Vec::new();
+    while !planner.is_empty() {
+        batches.push(planner.next_batch());
+    }
+    // the first of a batch is its longest
     let padded: usize = batches
         .iter()
-        .map(|batch| batch.len() * lengths[batch[0]])
+        .map(|batch| batch.len() * rows[batch[0]].len())
         .sum();
     let next = AtomicUsize::new(0);
     let start = Instant::now();
@@ -77,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let embed_s = start.elapsed().as_secs_f64();
 
-    let tokens: usize = lengths.iter().sum();
+    let tokens: usize = rows.iter().map(TokenIds::len).sum();
     println!(
         "{} on {}, {} sessions, batches of {batch_tokens_max} padded tokens",
         model.key(),

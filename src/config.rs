@@ -317,8 +317,8 @@ settings! {
     "dataflow" in ["dataflow"] {
         /// Epochs that may be uncommitted before the sources wait.
         epochs_in_flight: u64 = ["4"], Rule::Count(1, 1024);
-        /// Milliseconds of work that an epoch is sized for; smaller commits sooner, larger commits cheaper.
-        epoch_target_ms: u64 = ["150"], Rule::Count(1, 60_000);
+        /// Milliseconds from an epoch's beginning to its commit that it is sized for: how long a change may wait for what is ahead of it.
+        epoch_target_ms: u64 = ["400"], Rule::Count(1, 60_000);
     }
     /// When and how the vector view is built.
     "index" in ["index"] {

@@ -13,7 +13,6 @@
 //! Memory does not grow with the input: at most two windows of records are in flight, one being embedded while the next
 //! is read.
 
-pub mod batches;
 pub mod files;
 mod lines;
 mod record;
@@ -23,6 +22,7 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use floodmark_operators::batch::Planner;
 use thiserror::Error;
 
 use crate::model::{EmbedError, Model, ModelError, TokenIds};
@@ -153,6 +153,9 @@ pub fn run<R: BufRead, W: Write, S: Write>(
     })
 }
 
+/// A record's vector, or why it has none.
+type Vector = Result<Arc<[f32]>, EmbedError>;
+
 /// A batch on its way to a session: the window, and rows with their place in it.
 struct Batch {
     window: u64,
@@ -162,7 +165,7 @@ struct Batch {
 /// A batch on its way back.
 struct Embedded {
     window: u64,
-    vectors: Result<Vec<(usize, Result<Arc<[f32]>, EmbedError>)>, ModelError>,
+    vectors: Result<Vec<(usize, Vector)>, ModelError>,
 }
 
 /// One thread: a session of its own, made when the first batch comes.
@@ -216,7 +219,7 @@ fn work(model: &Model, jobs: &Receiver<Batch>, done: &Sender<Embedded>) {
 /// Records in input order, waiting for their vectors.
 #[derive(Default)]
 struct Window {
-    records: Vec<(Record, Option<Result<Arc<[f32]>, EmbedError>>)>,
+    records: Vec<(Record, Option<Vector>)>,
     missing: usize,
 }
 
@@ -270,12 +273,14 @@ impl<R: BufRead, W: Write, S: Write> Job<'_, R, W, S> {
         let read = self.fill(&mut window, &mut rows);
         window.missing = rows.len();
         let number = self.first_window + self.windows.len() as u64;
-        let lengths: Vec<usize> = rows.iter().map(TokenIds::len).collect();
+        let mut planner = Planner::new(self.options.batch_tokens_max);
+        for (at, row) in rows.iter().enumerate() {
+            planner.insert(number, row.len(), at);
+        }
         let mut rows: Vec<Option<TokenIds>> = rows.into_iter().map(Some).collect();
-        for batch in batches::plan(&lengths, self.options.batch_tokens_max) {
-            let taken = batch
-                .into_iter()
-                .filter_map(|at| rows[at].take().map(|row| (at, row)));
+        while !planner.is_empty() {
+            let batch = planner.next_batch().into_iter();
+            let taken = batch.filter_map(|at| rows[at].take().map(|row| (at, row)));
             let batch = Batch {
                 window: number,
                 rows: taken.collect(),

@@ -266,7 +266,7 @@ impl Model {
         })))
     }
 
-    /// One more session: a copy of the weights (about 70 MB for the built-in model) and one thread of work, the caller's.
+    /// One more session: a copy of the weights (some 30 MB for the built-in model) and one thread of work, the caller's.
     pub fn session(&self) -> Result<Session, ModelError> {
         if let Some(first) = self
             .0

@@ -10,9 +10,9 @@ use floodmark_operators::keys::Epoch;
 
 use crate::answers::{FileCounts, Found, Lag, Query, Status};
 use crate::control::{Handler, Refusal, RefusalKind};
+use crate::index::last_build;
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
-use crate::index::last_build;
 use crate::search::{SearchError, Searcher, VIEW};
 use crate::sources::{Identity, Roots};
 use crate::store::row::FileRow;

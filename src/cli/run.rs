@@ -68,7 +68,11 @@ pub(super) fn run_with(
         daemon::announce_ready(out)?;
     }
     if mode == Mode::Watch {
-        let inputs: Vec<String> = config.input.iter().map(|input| input.display().to_string()).collect();
+        let inputs: Vec<String> = config
+            .input
+            .iter()
+            .map(|input| input.display().to_string())
+            .collect();
         tracing::info!(inputs = %inputs.join(", "), state = %config.state.display(), "watching");
     }
     run.join().map_err(CliError::Failed)?;
@@ -98,7 +102,11 @@ fn help(options: Options, config: &Config) -> Result<Exit, CliError> {
 /// The default input is made if it is missing: then there is a place to put files.
 fn make_inputs(sources: &SourceOptions) -> Result<(), CliError> {
     let default = SourceOptions::default().inputs;
-    for input in sources.inputs.iter().filter(|input| default.contains(input) && !input.exists()) {
+    for input in sources
+        .inputs
+        .iter()
+        .filter(|input| default.contains(input) && !input.exists())
+    {
         make(input)?;
         tracing::info!(
             folder = %input.display(),
@@ -109,8 +117,12 @@ fn make_inputs(sources: &SourceOptions) -> Result<(), CliError> {
 }
 
 fn make(folder: &Path) -> Result<(), CliError> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| CliError::Failed(format!("can't make the folder {}: {error}", folder.display())))
+    std::fs::create_dir_all(folder).map_err(|error| {
+        CliError::Failed(format!(
+            "can't make the folder {}: {error}",
+            folder.display()
+        ))
+    })
 }
 
 /// Called when something could not be made durable. Nothing may go on as if it were.
@@ -122,4 +134,3 @@ fn stop_now(reason: String) {
 fn failed(error: impl std::fmt::Display) -> CliError {
     CliError::Failed(error.to_string())
 }
-

@@ -32,7 +32,9 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
         None => {
             let model = setup::model(config)?;
             let searcher = setup::searcher(config, &model, true)?;
-            searcher.search(&query).map_err(|error| CliError::CouldNotLook(error.to_string()))?
+            searcher
+                .search(&query)
+                .map_err(|error| CliError::CouldNotLook(error.to_string()))?
         }
     };
     write(&found, config.json, out)?;

@@ -24,7 +24,11 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
             let could_not_look = |error: StoreError| CliError::CouldNotLook(error.to_string());
             let reader = Reader::open(&config.state).map_err(could_not_look)?;
             let stored = stored_status(&reader, &config.state).map_err(could_not_look)?;
-            Status { running: running.is_some(), pid: running.map(|run| run.pid), ..stored }
+            Status {
+                running: running.is_some(),
+                pid: running.map(|run| run.pid),
+                ..stored
+            }
         }
     };
     write(&status, config.json, out)?;

@@ -126,7 +126,7 @@ impl<R: Read + Seek> Segmenter<R> {
     fn cut(&mut self) -> Cut {
         if matches!(self.mode, Mode::New) {
             self.mode = Mode::Done;
-            self.mode = if self.at.offset > 0 {
+            self.mode = if self.at.segment > 0 {
                 self.resume()?
             } else {
                 self.begin()?

@@ -45,6 +45,7 @@ fn segments(
             segmenter = open(&segment.next);
         }
         found.push(segment);
+        assert!(found.len() <= bytes.len() + 1, "more segments than bytes");
     }
     Ok(found)
 }
@@ -58,7 +59,11 @@ struct Told {
 
 fn told(parsed: Parsed, byte_base: i64, record_base: u64, line_base: u64) -> Vec<Told> {
     let documents = parsed.documents.into_iter().map(|d| {
-        let range = d.map.range(0..d.text.len());
+        let range = if d.text.is_empty() {
+            d.range
+        } else {
+            d.map.range(0..d.text.len())
+        };
         let (start, end) = (range.start as i64 + byte_base, range.end as i64 + byte_base);
         Told {
             record: d.record + record_base,

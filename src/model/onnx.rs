@@ -241,6 +241,9 @@ fn configure(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder, St
         .with_inter_threads(1)
         .map_err(said)?
         .with_intra_op_spinning(false)
+        .map_err(said)?
+        // a pattern is kept for every shape that was ever run, and shapes here never end
+        .with_memory_pattern(false)
         .map_err(said)?;
     provider.attach(&mut builder).map_err(|e| e.to_string())?;
     Ok(builder)

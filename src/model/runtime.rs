@@ -22,11 +22,16 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 use thiserror::Error;
 
-/// The library, zstd-compressed, if the build had one to put in.
+use unpack::Packed;
+
+/// The library, if the build had one to put in.
 #[cfg(embedded_runtime)]
-const PACKED: Option<&[u8]> = Some(include_bytes!(env!("FLOODMARK_RUNTIME_ZST")));
+const PACKED: Option<Packed> = Some(Packed {
+    zstd: include_bytes!(env!("FLOODMARK_RUNTIME_ZST")),
+    blake3: env!("FLOODMARK_RUNTIME_BLAKE3"),
+});
 #[cfg(not(embedded_runtime))]
-const PACKED: Option<&[u8]> = None;
+const PACKED: Option<Packed> = None;
 
 /// ONNX Runtime, loaded. There is one a process, and it stays until the process ends.
 #[derive(Debug)]
@@ -111,7 +116,7 @@ struct Places {
     /// The source tree of a debug build, whose target folder may be anywhere.
     source_tree: Option<PathBuf>,
     cache: Option<PathBuf>,
-    packed: Option<&'static [u8]>,
+    packed: Option<Packed>,
     system: &'static [&'static str],
 }
 
@@ -224,7 +229,7 @@ impl Places {
             .cache
             .as_ref()
             .ok_or("no cache folder to unpack it to: neither XDG_CACHE_HOME nor HOME is set")?;
-        unpack::unpack(packed, cache).map_err(|e| e.to_string())
+        unpack::unpack(&packed, cache).map_err(|e| e.to_string())
     }
 }
 

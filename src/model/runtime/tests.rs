@@ -111,8 +111,11 @@ fn a_library_that_anybody_could_have_written_is_not_loaded() {
 #[test]
 fn the_copy_inside_the_binary_comes_after_the_folders_and_before_the_system() {
     let (dir, mut places) = tree(&[]);
-    let packed = zstd::stream::encode_all(&b"good"[..], 0).unwrap();
-    places.packed = Some(Box::leak(packed.into_boxed_slice()));
+    let zstd = zstd::stream::encode_all(&b"good"[..], 0).unwrap();
+    places.packed = Some(Packed {
+        zstd: Box::leak(zstd.into_boxed_slice()),
+        blake3: Box::leak(blake3::hash(b"good").to_hex().to_string().into_boxed_str()),
+    });
     places.cache = Some(dir.path().join("cache"));
     let (path, ()) = places.search(loads).unwrap();
     assert!(

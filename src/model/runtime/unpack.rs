@@ -1,15 +1,15 @@
 //! ONNX Runtime out of the binary into the user's cache, once.
 //!
 //! ```text
-//! <cache>/floodmark/onnxruntime-<hash of the packed bytes>/libonnxruntime-<hash of this file>.so
+//! <cache>/floodmark/onnxruntime-<hash>/libonnxruntime.so
 //! ```
 //!
-//! The file's name is the hash of its bytes, and it is compared at every start (29 MB: some 10 ms): a torn, flipped or
-//! half-written library is unpacked again, never loaded. The folder belongs to the user and nobody else may write to it;
-//! if that is not so, nothing in it is touched. It may be deleted at any time.
+//! The hash is that of the library, and the binary knows it: it is compared at every start, so that a torn, flipped or
+//! half-written library is unpacked again, never loaded. The folder belongs to the user and nobody else may write to it; if
+//! that is not so, nothing in it is used. It may be deleted at any time.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,8 +34,8 @@ pub enum UnpackError {
         /// Who could have.
         reason: String,
     },
-    /// What was written is not what was read back.
-    #[error("{}: reads back other bytes than were written; the disk or its memory is bad", path.display())]
+    /// What was unpacked is not what was packed.
+    #[error("{}: holds other bytes than were packed; the binary, the disk or the memory is damaged", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -52,13 +52,20 @@ pub fn user_cache() -> Option<PathBuf> {
     absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))
 }
 
-/// The library whose zstd-compressed bytes are `packed`, as a file under `cache`: verified, or unpacked now.
-pub fn unpack(packed: &[u8], cache: &Path) -> Result<PathBuf, UnpackError> {
+/// A library inside the binary.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed {
+    /// Its bytes, zstd-compressed.
+    pub zstd: &'static [u8],
+    /// BLAKE3 of its bytes as they were, in hexadecimal digits.
+    pub blake3: &'static str,
+}
+
+/// The library as a file under `cache`: verified, or unpacked now.
+pub fn unpack(packed: &Packed, cache: &Path) -> Result<PathBuf, UnpackError> {
     let home = cache.join("floodmark");
-    let folder = home.join(format!(
-        "onnxruntime-{}",
-        &blake3::hash(packed).to_hex()[..32]
-    ));
+    let short = packed.blake3.get(..32).unwrap_or(packed.blake3);
+    let folder = home.join(format!("onnxruntime-{short}"));
     for folder in [&home, &folder] {
         DirBuilder::new()
             .recursive(true)
@@ -67,7 +74,8 @@ pub fn unpack(packed: &[u8], cache: &Path) -> Result<PathBuf, UnpackError> {
             .map_err(failed(folder))?;
         is_ours(folder)?;
     }
-    if let Some(library) = verified(&folder)? {
+    let library = folder.join(format!("libonnxruntime{}", std::env::consts::DLL_SUFFIX));
+    if is_whole(&library, packed)? {
         return Ok(library);
     }
     // One process unpacks, the others wait for it and find it done. The kernel drops the lock of a process that dies.
@@ -80,10 +88,10 @@ pub fn unpack(packed: &[u8], cache: &Path) -> Result<PathBuf, UnpackError> {
         .map_err(failed(&lock))?;
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive)
         .map_err(|e| failed(&lock)(e.into()))?;
-    match verified(&folder)? {
-        Some(library) => Ok(library),
-        None => write(packed, &folder),
+    if !is_whole(&library, packed)? {
+        write(packed, &library)?;
     }
+    Ok(library)
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> UnpackError {
@@ -115,46 +123,25 @@ fn is_ours(folder: &Path) -> Result<(), UnpackError> {
     Ok(())
 }
 
-const PREFIX: &str = "libonnxruntime-";
-
-/// The library of the folder whose bytes have the hash that its name says. A damaged one stays until [`write`] replaces it.
-fn verified(folder: &Path) -> Result<Option<PathBuf>, UnpackError> {
-    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
-        let path = entry.map_err(failed(folder))?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let hash = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.strip_suffix(std::env::consts::DLL_SUFFIX));
-        if let Some(hash) = hash {
-            if hash_of(&path)? == hash {
-                return Ok(Some(path));
-            }
-            tracing::warn!(path = %path.display(), "unpacked ONNX Runtime is damaged, unpacking it again");
-        }
-    }
-    Ok(None)
-}
-
-fn hash_of(path: &Path) -> Result<String, UnpackError> {
+/// Whether it is there, byte for byte.
+fn is_whole(library: &Path, packed: &Packed) -> Result<bool, UnpackError> {
+    let mut file = match File::open(library) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(failed(library)(e)),
+    };
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut file = File::open(path).map_err(failed(path))?;
-    loop {
-        match io::Read::read(&mut file, &mut buffer).map_err(failed(path))? {
-            0 => return Ok(hasher.finalize().to_hex()[..32].to_owned()),
-            read => hasher.update(&buffer[..read]),
-        };
+    hasher.update_reader(&mut file).map_err(failed(library))?;
+    let whole = hasher.finalize().to_hex().as_str() == packed.blake3;
+    if !whole {
+        tracing::warn!(path = %library.display(), "unpacked ONNX Runtime is damaged, unpacking it again");
     }
+    Ok(whole)
 }
 
 /// Writes beside, syncs, reads back, renames, syncs the folder. The caller holds the lock.
-fn write(packed: &[u8], folder: &Path) -> Result<PathBuf, UnpackError> {
-    let unfinished = folder.join("unfinished");
-    let bytes = zstd::stream::decode_all(packed).map_err(failed(folder))?;
-    let hash = blake3::hash(&bytes).to_hex()[..32].to_owned();
+fn write(packed: &Packed, library: &Path) -> Result<(), UnpackError> {
+    let unfinished = library.with_file_name("unfinished");
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
@@ -162,19 +149,19 @@ fn write(packed: &[u8], folder: &Path) -> Result<PathBuf, UnpackError> {
         .mode(0o700)
         .open(&unfinished)
         .map_err(failed(&unfinished))?;
-    file.write_all(&bytes)
+    zstd::stream::copy_decode(packed.zstd, &mut file)
         .and_then(|()| file.sync_all())
         .map_err(failed(&unfinished))?;
-    if hash_of(&unfinished)? != hash {
+    if !is_whole(&unfinished, packed)? {
         return Err(UnpackError::Corrupt { path: unfinished });
     }
-    let library = folder.join(format!("{PREFIX}{hash}{}", std::env::consts::DLL_SUFFIX));
-    std::fs::rename(&unfinished, &library).map_err(failed(&library))?;
+    std::fs::rename(&unfinished, library).map_err(failed(library))?;
+    let folder = library.parent().unwrap_or(library);
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(failed(folder))?;
-    tracing::info!(path = %library.display(), bytes = bytes.len(), "unpacked ONNX Runtime");
-    Ok(library)
+    tracing::info!(path = %library.display(), "unpacked ONNX Runtime");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,8 +3,15 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-fn packed(bytes: &[u8]) -> Vec<u8> {
-    zstd::stream::encode_all(bytes, 3).unwrap()
+fn packed(bytes: &[u8]) -> Packed {
+    Packed {
+        zstd: Box::leak(
+            zstd::stream::encode_all(bytes, 3)
+                .unwrap()
+                .into_boxed_slice(),
+        ),
+        blake3: Box::leak(blake3::hash(bytes).to_hex().to_string().into_boxed_str()),
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -89,4 +96,20 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
         said.contains("floodmark: ") && said.contains("XDG_CACHE_HOME"),
         "{said}"
     );
+}
+
+#[test]
+fn a_binary_that_is_damaged_does_not_unpack() {
+    let cache = tempfile::tempdir().unwrap();
+    let other = Packed {
+        zstd: packed(b"another library").zstd,
+        ..packed(b"a library")
+    };
+    let said = unpack(&other, cache.path()).unwrap_err().to_string();
+    assert!(said.contains("other bytes than were packed"), "{said}");
+    let torn = Packed {
+        zstd: &packed(b"a library").zstd[..10],
+        ..packed(b"a library")
+    };
+    assert!(unpack(&torn, cache.path()).is_err());
 }
