@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::formats::{self, Format, Piece, Recipe, SegmentError, Segmenter};
 use crate::ingest::hint::{Hint, slot};
+use crate::ingest::verdict::OnBad;
 use crate::sources::Identity;
 use crate::store::row::{Failure, FileRow, FileState, Resume, SegmentRow};
 
@@ -34,6 +35,8 @@ pub struct Bytes {
     pub format: Format,
     /// What they are of their file.
     pub piece: Piece,
+    /// They are all of it: if they can't be used, the file can't.
+    pub alone: bool,
 }
 
 /// Where a segment was found. The last one of a slice brings the verdict on the file.
@@ -62,6 +65,8 @@ pub struct Reader {
     pub recipe: Recipe,
     /// What to do about failures.
     pub patience: Patience,
+    /// What happens to the good version of a file that turned bad.
+    pub on_bad: OnBad,
 }
 
 impl Fingerprint for Reader {
@@ -160,6 +165,7 @@ impl Reader {
                 hash,
                 format,
                 piece: segment.piece,
+                alone: segment.last && next.segment == 1,
             };
             segments.push((row, bytes));
         }
@@ -249,7 +255,11 @@ impl Reader {
     fn trouble(&self, hint: &Hint, trouble: Trouble) -> FileRow {
         let known = &hint.known;
         let attempt = hint.failures + 1;
-        let filled = || known.filled_slots(0).collect::<Vec<_>>();
+        // What was read of a version that turned out bad goes; the good one before it, as the user wishes.
+        let dead = || match self.on_bad {
+            OnBad::Keep => known.filled_slots(0).collect::<Vec<_>>(),
+            OnBad::Drop => known.standing_slots().chain(known.filled_slots(0)).collect(),
+        };
         let (identity, state, retire) = match trouble {
             Trouble::Gone => (
                 None,
@@ -266,7 +276,7 @@ impl Reader {
                     failure,
                     attempts: attempt,
                 },
-                filled(),
+                dead(),
             ),
             Trouble::Io(error, identity) => {
                 let failure = self.io_failure(&error);
@@ -278,7 +288,7 @@ impl Reader {
                             failure,
                             attempts: attempt,
                         },
-                        filled(),
+                        dead(),
                     )
                 } else {
                     let after_ms = self
