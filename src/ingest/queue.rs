@@ -27,7 +27,7 @@ use timely::scheduling::SyncActivator;
 use crate::ingest::hint::{Hint, Known, Standing};
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
-use crate::sources::{Fate, Found, ScanReport};
+use crate::sources::{Fate, Found, Identity, ScanReport};
 use crate::store::row::{FileRow, FileState};
 
 /// Names a file: its root's number and its path below it.
@@ -82,6 +82,10 @@ struct Entry {
     /// Is a dead letter.
     dead: bool,
     failures: u32,
+    /// A scan saw it so while it was under way.
+    sighted: Option<Identity>,
+    /// A scan should have seen it, and did not, while it was under way.
+    missed: bool,
     /// The last scan that saw it.
     seen: u64,
     size: u64,
@@ -274,7 +278,8 @@ impl Queue {
         if let Some(pass) = pass {
             entry.seen = entry.seen.max(pass);
         }
-        // While one look is under way its outcome is not known: look again, unless a scan merely passed by.
+        // While one look is under way its outcome is not known: look again. If a scan merely passed by, only if the outcome
+        // is another than what it saw.
         if entry.known.identity != Some(found.identity)
             && (entry.phase != Phase::InFlight || pass.is_none())
         {
@@ -282,6 +287,8 @@ impl Queue {
                 entry.failures = 0;
                 self.enqueue(name, pass.is_none());
             }
+        } else if entry.phase == Phase::InFlight {
+            (entry.sighted, entry.missed) = (Some(found.identity), false);
         } else if entry.phase == Phase::Resting && entry.known == Known::default() {
             self.enqueue(name, pass.is_none());
         }
@@ -292,7 +299,12 @@ impl Queue {
         let fates = report.fates();
         let mut away = 0;
         for (name, entry) in &mut self.files {
-            if entry.seen >= pass || entry.gone || entry.phase == Phase::InFlight {
+            if entry.seen >= pass || entry.gone {
+                continue;
+            }
+            if entry.phase == Phase::InFlight {
+                (entry.sighted, entry.missed) =
+                    (None, entry.missed || report.scope.covers(name.0, &name.1));
                 continue;
             }
             let Some(identity) = entry.known.identity else {
@@ -336,6 +348,13 @@ impl Queue {
         entry.phase = Phase::Resting;
         entry.dead = false;
         self.under_way -= 1;
+        let settled = matches!(
+            row.state,
+            FileState::Indexed { .. }
+                | FileState::Touched
+                | FileState::Gone
+                | FileState::Dead { .. }
+        );
         let mut after = None;
         let mut forget = false;
         match row.state {
@@ -386,7 +405,18 @@ impl Queue {
                 }
             }
         }
-        let again = std::mem::take(&mut entry.again);
+        let other = |sighted| settled && entry.known.identity != Some(sighted);
+        let again = std::mem::take(&mut entry.again) || entry.sighted.take().is_some_and(other);
+        let missed = std::mem::take(&mut entry.missed)
+            && entry.known.identity.is_some()
+            && entry.seen != DOUBTED;
+        if missed && !again {
+            entry.seen = DOUBTED;
+            self.doubted += 1;
+            if self.doubts.send(name.clone()).is_err() {
+                self.doubted -= 1; // nobody looks any more: the program ends
+            }
+        }
         if again {
             self.enqueue(name, true);
         } else if forget {
@@ -455,6 +485,7 @@ impl Queue {
             let entry = self.files.get_mut(&name).expect("what is in line is known");
             entry.phase = Phase::InFlight;
             entry.again = false;
+            (entry.sighted, entry.missed) = (None, false);
             cost += FILE_COST
                 + usize::try_from(entry.size)
                     .unwrap_or(usize::MAX)

@@ -33,6 +33,20 @@ pub enum Scope {
     },
 }
 
+impl Scope {
+    /// Whether a walk of it comes by that file.
+    pub fn covers(&self, root: usize, path: &Path) -> bool {
+        match self {
+            Self::All => true,
+            Self::Root(r) => *r == root,
+            Self::Subtree {
+                root: r,
+                path: below,
+            } => *r == root && path.starts_with(below),
+        }
+    }
+}
+
 /// What a walk saw, and what it could not see.
 #[derive(Debug)]
 pub struct ScanReport {
@@ -121,14 +135,7 @@ impl ScanReport {
             .map(|e| (e.root, e.below.as_path()))
             .collect();
         move |root, path, identity| {
-            let walked = match &self.scope {
-                Scope::All => true,
-                Scope::Root(r) => *r == root,
-                Scope::Subtree {
-                    root: r,
-                    path: below,
-                } => *r == root && path.starts_with(below),
-            };
+            let walked = self.scope.covers(root, path);
             if self.roots_missing.contains(&root) {
                 return Fate::Unknown(Doubt::RootMissing);
             }
