@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use floodmark::worker::Mode;
 use proptest::prelude::*;
 
-use super::support::{Asked, Place, Words, difference, wait};
+use super::support::{Asked, Place, Stop, Words, difference, wait};
 
 const FOLDERS: &[&str] = &["", "a", "a/deep", "b"];
 const NAMES: &[&str] = &[
@@ -153,7 +153,8 @@ fn cases(few: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
         failure_persistence: None,
-        max_shrink_iters: 60,
+        max_shrink_iters: 0, // shrinking waits for the deadline each time
+
         ..ProptestConfig::default()
     }
 }
@@ -169,6 +170,7 @@ fn watched(workers: usize, rounds: &[Vec<Action>]) {
     let (place, asked) = (Place::new(), Asked::default());
     let run = place.start(place.options(Mode::Watch, workers), &asked);
     let handle = run.handle();
+    let stop = Stop(handle.clone());
     for actions in rounds {
         actions.iter().for_each(|action| action.act(&place.files()));
         let expected = place.expected(&Words);
@@ -188,7 +190,7 @@ fn watched(workers: usize, rounds: &[Vec<Action>]) {
             },
         );
     }
-    handle.stop();
+    drop(stop);
     run.join().unwrap();
     place.is_right(&place.expected(&Words));
     embedded_once(&asked);
@@ -223,6 +225,28 @@ proptest! {
     fn runs_between_the_rounds_give_the_same(workers in prop::sample::select(vec![[1usize, 3], [3, 1], [1, 1], [3, 3]]), rounds in rounds()) {
         restarted(&workers, &rounds);
     }
+}
+
+/// Renames a watched folder over another one that was just emptied, again and again.
+#[test]
+fn a_folder_that_takes_the_place_of_an_emptied_one_is_followed() {
+    let (deep, b, note) = (2, 3, 3 * FOLDERS.len());
+    let round = |seed| {
+        vec![
+            vec![
+                Action::Write(note + deep, seed),
+                Action::Write(note + b, seed + 4),
+            ],
+            vec![
+                Action::Delete(note + b),
+                Action::RenameFolder(1, 2),
+                Action::Write(b, seed),
+            ],
+            vec![Action::Delete(note + b), Action::Delete(b)],
+        ]
+    };
+    let rounds: Vec<Vec<Action>> = (0..40).flat_map(round).collect();
+    watched(1, &rounds);
 }
 
 fn once(place: &Place, asked: &Asked) {

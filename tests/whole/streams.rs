@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use floodmark::store::escape_path;
 use floodmark::worker::Mode;
 
-use super::support::{Asked, Place, Words, difference, wait};
+use super::support::{Asked, Place, Stop, Words, difference, wait};
 
 #[derive(serde::Deserialize)]
 struct Event {
@@ -63,6 +63,7 @@ fn the_recorded_stream_ends_in_its_final_state() {
     let sources = options.sources.clone();
     let run = place.start(options, &asked);
     let handle = run.handle();
+    let stop = Stop(handle.clone());
     for batch in events.chunks(events.len().div_ceil(6)) {
         batch.iter().for_each(|event| apply(event, &place.files()));
         let expected =
@@ -79,7 +80,7 @@ fn the_recorded_stream_ends_in_its_final_state() {
             },
         );
     }
-    handle.stop();
+    drop(stop);
     run.join().unwrap();
 
     let table = fs::read_to_string(folder.join("final_state.tsv")).unwrap();

@@ -17,12 +17,12 @@ use floodmark::model::{Model, ModelOptions};
 use floodmark::sources::{Roots, Scope, Selection, SourceOptions, scan};
 use floodmark::store::row::Resume;
 use floodmark::store::{ModelKey, Reader, Snapshot, StoreError, escape_path};
-use floodmark::worker::{Layout, Mode, Options, Run};
+use floodmark::worker::{Handle, Layout, Mode, Options, Run};
 use floodmark_operators::embed::{Embedder, Vector};
 use floodmark_operators::keys::ChunkHash;
 
 /// Nothing that these tests wait for takes so long.
-pub const STUCK: Duration = Duration::from_secs(120);
+pub const STUCK: Duration = Duration::from_secs(30);
 
 /// A chunk of the index, as far as it follows from the files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -252,6 +252,15 @@ pub fn fake_engine(asked: &Asked) -> Engine {
             id: "hashing".into(),
             dimension: 8,
         },
+    }
+}
+
+/// Ends a run also when its test fails: dropping a run waits for it.
+pub struct Stop(pub Handle);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

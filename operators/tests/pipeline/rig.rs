@@ -333,6 +333,8 @@ pub fn run(workers: usize, stored: &Stored, steps: &[Step]) -> Outcome {
     let ends = Mutex::new(Some(ends));
     let stages = (hands.clone(), pool, embedders);
     let woken = waker.clone();
+    let durable: Arc<Vec<AtomicU64>> = Arc::new((0..workers).map(|_| AtomicU64::new(0)).collect());
+    let seen = durable.clone();
     let panicked = Arc::new(AtomicBool::new(false));
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let ends = if worker.index() == 0 {
@@ -349,6 +351,7 @@ pub fn run(workers: usize, stored: &Stored, steps: &[Step]) -> Outcome {
             assert!(!panicked.load(Ordering::SeqCst), "another worker panicked");
             worker.step_or_park(Some(Duration::from_millis(20)));
             let now = committed.with_frontier(|frontier| frontier.first().copied());
+            seen[worker.index()].store(now.unwrap_or(Epoch::MAX), Ordering::SeqCst);
             if worker.index() == 0 && frontier != now {
                 frontier = now;
                 wake(&woken);
@@ -356,7 +359,13 @@ pub fn run(workers: usize, stored: &Stored, steps: &[Step]) -> Outcome {
         }
     })
     .unwrap();
-    drive(steps, first, batches, &waker, &gate, &log, &backlog);
+    let ends = Watched {
+        gate: &gate,
+        log: &log,
+        backlog: &backlog,
+        durable: &durable,
+    };
+    drive(steps, first, batches, &waker, &ends);
     guards.join().into_iter().for_each(|worker| worker.unwrap());
     let commits = std::mem::take(&mut *log.commits.lock().unwrap());
     let embedded = std::mem::take(&mut *embedded.lock().unwrap());
@@ -368,15 +377,29 @@ pub fn run(workers: usize, stored: &Stored, steps: &[Step]) -> Outcome {
     }
 }
 
+/// What a driver sees of a run.
+struct Watched<'a> {
+    gate: &'a Gate,
+    log: &'a Log,
+    backlog: &'a AtomicUsize,
+    /// The committed frontier, as each worker knows it.
+    durable: &'a [AtomicU64],
+}
+
 fn drive(
     steps: &[Step],
     first: Epoch,
     batches: Sender<Vec<Change>>,
     waker: &OnceLock<SyncActivator>,
-    gate: &Gate,
-    log: &Log,
-    backlog: &AtomicUsize,
+    ends: &Watched<'_>,
 ) {
+    let Watched {
+        gate,
+        log,
+        backlog,
+        durable,
+    } = ends;
+    let _open = Opens(gate);
     let mut next = first;
     for step in steps {
         match step {
@@ -399,6 +422,13 @@ fn drive(
                     );
                     commits = log.changed.wait_timeout(commits, left).unwrap().0;
                 }
+                drop(commits);
+                // The ledger knows first; a worker relies on it when its own frontier says so.
+                until(|| {
+                    durable
+                        .iter()
+                        .all(|worker| worker.load(Ordering::SeqCst) >= next)
+                });
                 gate.set_open(false);
             }
             Step::Drain => {}
@@ -406,19 +436,24 @@ fn drive(
             Step::AtMost(texts) => until(|| backlog.load(Ordering::Relaxed) <= *texts),
         }
     }
-    gate.set_open(true);
     drop(batches);
     wake(waker);
 }
 
-/// The backlog tells nobody when it changes, so it is asked.
+/// Also when a test fails: who waits at the gate holds up the end.
+struct Opens<'a>(&'a Gate);
+
+impl Drop for Opens<'_> {
+    fn drop(&mut self) {
+        self.0.set_open(true);
+    }
+}
+
+/// What tells nobody when it changes is asked.
 fn until(reached: impl Fn() -> bool) {
     let deadline = Instant::now() + STUCK;
     while !reached() {
-        assert!(
-            Instant::now() < deadline,
-            "stuck: the backlog does not get there"
-        );
+        assert!(Instant::now() < deadline, "stuck: it does not get there");
         std::thread::yield_now();
     }
 }
