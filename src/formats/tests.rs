@@ -50,11 +50,14 @@ fn segments(
     Ok(found)
 }
 
-/// A document or failure as it stands in the file: record, line, id, text, range of the text.
+/// A document as it stands in the file: id, text, range of the text, metadata.
+type Found = (Option<String>, String, i64, i64, String);
+
+/// A document, or the reason and line of a failure, of one record of the file.
 #[derive(Debug, PartialEq)]
 struct Told {
     record: u64,
-    what: Result<(Option<String>, String, i64, i64, String), (String, Option<u64>)>,
+    what: Result<Found, (String, Option<u64>)>,
 }
 
 fn told(parsed: Parsed, byte_base: i64, record_base: u64, line_base: u64) -> Vec<Told> {

@@ -5,19 +5,12 @@ use std::sync::Arc;
 
 use floodmark_operators::commit::Ledger;
 use floodmark_operators::keys::{ChunkHash, Epoch};
-use serde::{Deserialize, Serialize};
 
 use crate::store::Store;
 use crate::store::row::{FileRow, Row};
 
-/// What flows to the commit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Record {
-    /// Epoch 0 is complete: everything that the store held has come through the dataflow again.
-    Recovered,
-    /// Something new.
-    Row(Row),
-}
+/// What flows to the commit: a row, or at epoch 0 the word that everything which the store held has come through again.
+pub type Record = Option<Row>;
 
 /// Hears of what is durable.
 pub trait Witness: Send {
@@ -90,10 +83,7 @@ impl Ledger<Record> for StoreLedger {
     fn commit(&mut self, upper: Epoch, records: Vec<(Epoch, Record)>) {
         let mut rows: Vec<(Epoch, Row)> = records
             .into_iter()
-            .filter_map(|(epoch, record)| match record {
-                Record::Row(row) => Some((epoch, row)),
-                Record::Recovered => None,
-            })
+            .filter_map(|(epoch, record)| Some((epoch, record?)))
             .collect();
         self.correct(&mut rows);
         // Time 0 is not an epoch of the store: what recovery had to add counts as the first new one.

@@ -96,7 +96,7 @@ enum Trouble {
     /// The system did not let us.
     Io(io::Error, Option<Identity>),
     /// It can't be indexed as it is.
-    Bad(Failure, Option<Identity>),
+    Bad(Box<Failure>, Option<Identity>),
 }
 
 impl Reader {
@@ -118,7 +118,7 @@ impl Reader {
 
         let mut head = [0; 4096];
         let read = fill(&mut file, &mut head).map_err(io)?;
-        let bad = |failure| Trouble::Bad(failure, Some(identity));
+        let bad = |failure| Trouble::Bad(Box::new(failure), Some(identity));
         let format = formats::detect(&hint.path, &head[..read]).map_err(bad)?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
 
@@ -263,7 +263,7 @@ impl Reader {
             Trouble::Bad(failure, identity) => (
                 identity,
                 FileState::Dead {
-                    failure,
+                    failure: *failure,
                     attempts: attempt,
                 },
                 filled(),
@@ -374,6 +374,6 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 fn at_segment(error: SegmentError, identity: Identity) -> Trouble {
     match error {
         SegmentError::Io(error) => Trouble::Io(error, Some(identity)),
-        SegmentError::Failure(failure) => Trouble::Bad(failure, Some(identity)),
+        SegmentError::Failure(failure) => Trouble::Bad(Box::new(failure), Some(identity)),
     }
 }
