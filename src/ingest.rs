@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod hint;
 pub mod ledger;
+pub mod line;
 pub mod parser;
 pub mod progress;
 pub mod queue;

@@ -103,7 +103,7 @@ impl Store {
     /// [`StoreError::Locked`] within a second if another process has it; `Newer`, `Foreign`, `Corrupt`, `Model`,
     /// `NoWal`: see there; otherwise what the operating system or SQLite said.
     pub fn open(dir: &Path, model: &ModelKey, clock: Clock) -> Result<Self, StoreError> {
-        create_folder(dir)?;
+        create_folder(dir).context("create", dir)?;
         let lock = Lock::take(dir, clock())?;
         let path = dir.join(DATABASE);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -170,22 +170,16 @@ impl Store {
     }
 }
 
-fn create_folder(dir: &Path) -> Result<(), StoreError> {
+/// Makes a state folder that only its owner may look into, if there is none.
+pub(crate) fn create_folder(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
     // Texts of the user's files lie in it.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .context("create", dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // A new name is durable only when its folder is.
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or_else(|| Path::new("."));
-    File::open(parent)
-        .and_then(|folder| folder.sync_all())
-        .context("sync", parent)
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// What holds for every connection.

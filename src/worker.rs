@@ -26,6 +26,7 @@ use crate::formats::{self, Piece, Recipe};
 use crate::ingest::engine::Engine;
 use crate::ingest::hint::{Known, Standing};
 use crate::ingest::ledger::{StoreLedger, Witness};
+use crate::ingest::line::{Line, Scout};
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::progress::{Progress, Report};
 use crate::ingest::queue::{Acknowledge, Arrival, Pace, Queue, Standpoint, WakerSlot, wake};
@@ -76,6 +77,31 @@ pub struct Options {
     pub layout: Layout,
     /// For time stamps that people read.
     pub clock: Clock,
+}
+
+impl Options {
+    /// One worker, `inputs` into `state`, and for the rest the defaults of docs/configuration.md.
+    pub fn new(mode: Mode, state: impl Into<PathBuf>, inputs: Vec<PathBuf>) -> Self {
+        Self {
+            mode,
+            state: state.into(),
+            sources: SourceOptions {
+                inputs,
+                ..SourceOptions::default()
+            },
+            formats: formats::Options::default(),
+            batch_tokens: 512,
+            epochs_in_flight: 4,
+            epoch_target_ms: 400,
+            patience: Patience {
+                tries: 3,
+                base_ms: 500,
+            },
+            on_bad: OnBad::Keep,
+            layout: Layout::Threads(1),
+            clock: || jiff::Timestamp::now().as_millisecond(),
+        }
+    }
 }
 
 /// Who works on it.
@@ -201,6 +227,20 @@ impl Run {
         witnesses: Vec<Box<dyn Witness>>,
         stop: Arc<dyn Fn(String) + Send + Sync>,
     ) -> Result<Self, RunError> {
+        Self::start_from(None, options, engine, witnesses, stop)
+    }
+
+    /// The same, with the files of `source` in place of all that lie in the inputs. Its paths lie below them all the same.
+    ///
+    /// # Errors
+    /// See [`RunError`]; nothing was changed then.
+    pub fn start_from(
+        source: Option<Box<dyn Scout>>,
+        options: Options,
+        engine: Engine,
+        witnesses: Vec<Box<dyn Witness>>,
+        stop: Arc<dyn Fn(String) + Send + Sync>,
+    ) -> Result<Self, RunError> {
         let recipe = Recipe::new(&options.formats, &engine.tokenizer);
         let (arrivals, arrived) = unbounded();
         let handle = Handle {
@@ -271,20 +311,20 @@ impl Run {
                     .collect(),
                 vectors: embedded,
             };
-            scouts = match options.mode {
-                Mode::Replay => {
-                    let (found, report) = replay(&selection);
-                    let _ = handle.arrivals.send(Arrival::Found(found, Some(1)));
-                    let _ = handle.arrivals.send(Arrival::Scanned(1, report));
+            let line = Line::new(selection, handle.arrivals.clone(), handle.waker.clone());
+            scouts = match (source, options.mode) {
+                (Some(source), _) => {
+                    source.start(line, doubted)?;
                     None
                 }
-                mode => Some(Scouts::start(
-                    selection,
-                    handle.arrivals.clone(),
-                    doubted,
-                    handle.waker.clone(),
-                    mode == Mode::Watch,
-                )?),
+                (None, Mode::Replay) => {
+                    let (found, report) = replay(line.selection());
+                    let pass = line.next_pass();
+                    let _ = line.send(Arrival::Found(found, Some(pass)));
+                    let _ = line.send(Arrival::Scanned(pass, report));
+                    None
+                }
+                (None, mode) => Some(Scouts::start(line, doubted, mode == Mode::Watch)?),
             };
         }
         let stages = Stages {

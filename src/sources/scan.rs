@@ -56,6 +56,8 @@ pub struct ScanReport {
     devices: BTreeSet<(usize, u64)>,
     /// Where links are taken, a file need not lie on the device of its folder.
     links: bool,
+    /// The files were named, not searched for.
+    listed: bool,
 }
 
 /// A path that could not be looked at.
@@ -107,6 +109,17 @@ impl ScanReport {
             complete: true,
             devices: BTreeSet::new(),
             links: selection.options.symlinks != SymlinkPolicy::Skip,
+            listed: false,
+        }
+    }
+
+    /// Of a source that was told of every file: what it did not name is gone. (It is asked about each such file before that
+    /// is believed.)
+    pub fn listed(selection: &Selection, files: u64) -> Self {
+        Self {
+            files,
+            listed: true,
+            ..Self::new(selection, &Scope::All)
         }
     }
 
@@ -134,6 +147,9 @@ impl ScanReport {
             }
             if !walked || !self.complete {
                 return Fate::Unknown(Doubt::NotWalked);
+            }
+            if self.listed {
+                return Fate::Gone;
             }
             if !unreadable.is_empty()
                 && let Some(at) = path
