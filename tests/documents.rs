@@ -108,10 +108,7 @@ fn the_librarys_defaults_are_those_of_the_configuration() {
     let library = Options::new(Mode::Once, ".floodmark", vec!["data/raw".into()]);
     let config = floodmark::config::Layers::default().resolve().unwrap();
     assert_eq!(library.batch_tokens, config.batch_tokens);
-    assert_eq!(
-        library.epochs_in_flight as u64,
-        config.epochs_in_flight as u64
-    );
+    assert_eq!(library.epochs_in_flight as u64, config.epochs_in_flight);
     assert_eq!(library.epoch_target_ms, config.epoch_target_ms);
     assert_eq!(library.patience.tries, config.retries);
     assert_eq!(library.patience.base_ms, config.retry_base_ms);

@@ -20,7 +20,8 @@ pub trait Witness: Send {
 
 /// The ledger of worker 0.
 pub struct StoreLedger {
-    store: Store,
+    /// `None` only while it is dropped.
+    store: Option<Store>,
     /// What the store says is live, until epoch 0 has said what should be.
     recovered: Option<HashSet<ChunkHash>>,
     /// The epoch at which recovery's corrections are made.
@@ -40,12 +41,16 @@ impl StoreLedger {
     ) -> Self {
         let corrections = store.upper();
         Self {
-            store,
+            store: Some(store),
             recovered: Some(live.into_iter().collect()),
             corrections,
             witnesses,
             stop,
         }
+    }
+
+    fn store(&mut self) -> &mut Store {
+        self.store.as_mut().expect("there until it is dropped")
     }
 
     /// Turns what recovery derived into the difference to what the store says: nothing, as a rule.
@@ -101,7 +106,7 @@ impl Ledger<Record> for StoreLedger {
         if !rows.is_empty() {
             let started = std::time::Instant::now();
             let count = rows.len();
-            if let Err(error) = self.store.commit(upper, rows) {
+            if let Err(error) = self.store().commit(upper, rows) {
                 (self.stop)(format!("the index could not be made durable: {error}"));
                 unreachable!("a ledger that failed stops the program");
             }
@@ -114,6 +119,17 @@ impl Ledger<Record> for StoreLedger {
         }
         for witness in &mut self.witnesses {
             witness.committed(upper, &files);
+        }
+    }
+}
+
+/// The run is over: the log goes into the database, so that one file is the whole of it.
+impl Drop for StoreLedger {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.take()
+            && let Err(error) = store.close()
+        {
+            tracing::warn!(%error, "the store's log could not be folded in; nothing is lost, the next run reads it");
         }
     }
 }

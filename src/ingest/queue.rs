@@ -27,7 +27,7 @@ use timely::scheduling::SyncActivator;
 use crate::ingest::hint::{Hint, Known, Standing};
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
-use crate::sources::{Fate, Found, ScanReport};
+use crate::sources::{Doubt, Fate, Found, ScanReport, Scope};
 use crate::store::row::{FileRow, FileState};
 
 /// Names a file: its root's number and its path below it.
@@ -211,8 +211,9 @@ impl Queue {
             Phase::InFlight => entry.again = true,
             Phase::Queued => {}
             Phase::Resting | Phase::Delayed => {
+                // One that was to wait for its time was counted when it began to.
+                self.under_way += usize::from(entry.phase == Phase::Resting);
                 entry.phase = Phase::Queued;
-                self.under_way += 1;
                 if fresh {
                     self.fresh.push_back(name)
                 } else {
@@ -291,14 +292,31 @@ impl Queue {
     fn scanned(&mut self, pass: u64, report: &ScanReport) {
         let fates = report.fates();
         let mut away = 0;
-        for (name, entry) in &mut self.files {
+        let start = match &report.scope {
+            Scope::All => (0, PathBuf::new()),
+            Scope::Root(root) => (*root, PathBuf::new()),
+            Scope::Subtree { root, path } => (*root, path.clone()),
+        };
+        // Paths are ordered by their components, so what lies below a folder follows it.
+        let walked = |name: &Name| match &report.scope {
+            Scope::All => true,
+            Scope::Root(root) => name.0 == *root,
+            Scope::Subtree { root, path } => name.0 == *root && name.1.starts_with(path),
+        };
+        for (name, entry) in self.files.range_mut(start..) {
+            if !walked(name) {
+                break;
+            }
             if entry.seen >= pass || entry.gone || entry.phase == Phase::InFlight {
                 continue;
             }
-            let Some(identity) = entry.known.identity else {
-                continue;
+            // Without a stat (an older recipe, a retry) only its path can be asked, and only where its root is.
+            let fate = match &entry.known.identity {
+                Some(identity) => fates(name.0, &name.1, identity),
+                None if report.complete && !report.roots_missing.contains(&name.0) => Fate::Gone,
+                None => Fate::Unknown(Doubt::NotWalked),
             };
-            match fates(name.0, &name.1, &identity) {
+            match fate {
                 Fate::Gone => {
                     entry.seen = DOUBTED;
                     self.doubted += 1;
@@ -306,7 +324,7 @@ impl Queue {
                         self.doubted -= 1; // nobody looks any more: the program ends
                     }
                 }
-                Fate::Unknown(crate::sources::Doubt::NotWalked) => {}
+                Fate::Unknown(Doubt::NotWalked) => {}
                 Fate::Unknown(_) => away += 1,
             }
         }
@@ -319,7 +337,7 @@ impl Queue {
         for error in &report.errors {
             tracing::warn!(%error, "scan");
         }
-        if matches!(report.scope, crate::sources::Scope::All) {
+        if matches!(report.scope, Scope::All) {
             self.scanned = true;
         }
     }
