@@ -7,6 +7,7 @@ use crate::config::{self, Config};
 use crate::formats::{self, ChunkOptions};
 use crate::index::{policy::Policy, view};
 use crate::ingest::reader::Patience;
+use crate::ingest::reading::Reading;
 use crate::ingest::verdict::OnBad;
 use crate::model::{Device, Model, ModelOptions};
 use crate::search::Searcher;
@@ -31,7 +32,10 @@ pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
         batch_tokens: config.batch_tokens,
         epochs_in_flight: usize::try_from(config.epochs_in_flight).unwrap_or(usize::MAX),
         epoch_target_ms: config.epoch_target_ms,
-        patience: Patience { tries: config.retries, base_ms: config.retry_base_ms },
+        patience: Patience {
+            tries: config.retries,
+            base_ms: config.retry_base_ms,
+        },
         on_bad: match config.on_bad {
             config::OnBad::Keep => OnBad::Keep,
             config::OnBad::Drop => OnBad::Drop,
@@ -108,6 +112,15 @@ pub fn model(config: &Config) -> Result<Model, CliError> {
     Model::open(&model_options(config)).map_err(|error| CliError::Failed(error.to_string()))
 }
 
+/// How files become texts, for those who only look.
+pub fn reading(config: &Config, model: &Model) -> Reading {
+    Reading::new(
+        &formats(config),
+        Arc::new(model.clone()),
+        model.tokenizer_id(),
+    )
+}
+
 /// How the vector view is built.
 pub fn view_options(config: &Config, read_only: bool) -> view::Options {
     let defaults = view::Options::default();
@@ -131,7 +144,11 @@ pub fn view_options(config: &Config, read_only: bool) -> view::Options {
 ///
 /// # Errors
 /// As [`CliError::CouldNotLook`].
-pub fn searcher(config: &Config, model: &Model, read_only: bool) -> Result<Arc<Searcher>, CliError> {
+pub fn searcher(
+    config: &Config,
+    model: &Model,
+    read_only: bool,
+) -> Result<Arc<Searcher>, CliError> {
     Searcher::open(&config.state, model, view_options(config, read_only))
         .map(Arc::new)
         .map_err(|error| CliError::CouldNotLook(error.to_string()))
@@ -142,12 +159,21 @@ fn layout(config: &Config) -> Result<Layout, CliError> {
         return Ok(Layout::Threads(config.workers));
     }
     let Some(file) = &config.hosts else {
-        return Err(CliError::Failed("a cluster needs --hosts FILE: one HOST:PORT a line".into()));
+        return Err(CliError::Failed(
+            "a cluster needs --hosts FILE: one HOST:PORT a line".into(),
+        ));
     };
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CliError::Failed(format!("can't read the hosts in {}: {error}", file.display())))?;
-    let addresses: Vec<String> =
-        text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        CliError::Failed(format!(
+            "can't read the hosts in {}: {error}",
+            file.display()
+        ))
+    })?;
+    let addresses: Vec<String> = text
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
     if addresses.len() != config.processes {
         return Err(CliError::Failed(format!(
             "{} names {} hosts for processes = {}: one HOST:PORT a line, a line a process",
@@ -156,6 +182,9 @@ fn layout(config: &Config) -> Result<Layout, CliError> {
             config.processes
         )));
     }
-    Ok(Layout::Cluster { threads: config.workers, process: config.process, addresses })
+    Ok(Layout::Cluster {
+        threads: config.workers,
+        process: config.process,
+        addresses,
+    })
 }
-

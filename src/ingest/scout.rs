@@ -7,14 +7,14 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select, unbounded};
 
 use crate::ingest::queue::{Arrival, Name, WakerSlot, wake};
-use crate::sources::{Event, Found, Looked, Scope, Selection, Watcher, scan, watch};
+use crate::sources::{Event, Found, Looked, Scope, Selection, SourceOptions, Watcher, scan, watch};
 
 /// Files a message.
 const FOUND_BATCH: usize = 256;
@@ -83,9 +83,34 @@ impl Scouts {
         let _ = self.rescans.send(Scope::All);
     }
 
+    /// A handle by which a run that goes on is told other times.
+    pub fn timer(&self) -> Timer {
+        Timer {
+            rescans: self.rescans.clone(),
+            watcher: self.watcher.as_ref().map(Arc::downgrade),
+        }
+    }
+
     /// The watch, if there is one.
     pub fn watcher(&self) -> Option<&Watcher> {
         self.watcher.as_deref()
+    }
+}
+
+/// Tells the threads other times. Keeps none of them alive.
+pub struct Timer {
+    rescans: Sender<Scope>,
+    watcher: Option<Weak<Watcher>>,
+}
+
+impl Timer {
+    /// From now on goes by the times in `options`; a scan at once makes sure that no old pause is waited for.
+    pub fn retime(&self, options: &SourceOptions) {
+        if let Some(watcher) = self.watcher.as_ref().and_then(Weak::upgrade) {
+            watcher.retime(options);
+            // The thread ends with the queue; then there is nothing to scan for.
+            let _ = self.rescans.send(Scope::All);
+        }
     }
 }
 
