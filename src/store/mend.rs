@@ -96,8 +96,12 @@ fn forget(tx: &Transaction<'_>, doubts: &Doubts, epoch: i64, model: i64) -> rusq
     let mut vector = tx.prepare(
         "DELETE FROM embeddings WHERE model_id = ? AND text_id = (SELECT id FROM texts WHERE hash = ?)",
     )?;
+    // A text is in the index only with a vector: it leaves, and joins again when it is embedded anew.
+    let mut leave =
+        tx.prepare("DELETE FROM live WHERE text_id = (SELECT id FROM texts WHERE hash = ?)")?;
     for &hash in &doubts.texts {
         vector.execute(params![model, Sql(hash)])?;
+        leave.execute([Sql(hash)])?;
     }
     // A changelog that does not add up misleads every view: it is made to end where the index stands.
     tx.execute(
