@@ -247,6 +247,19 @@ pub struct Verdict {
     pub embeddings: u64,
     /// What differs.
     pub differences: Vec<Difference>,
+    /// What could not be compared, as it changes or can't be read: neither equal nor different.
+    pub not_looked: Vec<NotLooked>,
+    /// How many more there are than these lists have room for.
+    pub more: u64,
+}
+
+/// A file or folder that could not be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotLooked {
+    /// Its path.
+    pub subject: String,
+    /// Why not.
+    pub why: String,
 }
 
 /// One difference.

@@ -8,5 +8,6 @@ pub mod parser;
 pub mod progress;
 pub mod queue;
 pub mod reader;
+pub mod reading;
 pub mod scout;
 pub mod verdict;

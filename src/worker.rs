@@ -438,13 +438,13 @@ const PIECES: [Piece; 4] = [
 ];
 
 /// Finds the contents that today's recipe would read in the same way.
-struct CurrentContents<'a> {
-    recipe: &'a Recipe,
-    keys: HashSet<ContentKey>,
+pub(crate) struct CurrentContents<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) keys: HashSet<ContentKey>,
 }
 
 impl CurrentContents<'_> {
-    fn judge(&mut self, content: &crate::store::StoredContent) {
+    pub(crate) fn judge(&mut self, content: &crate::store::StoredContent) {
         let key = |piece: &Piece| self.recipe.content_key(content.hash, content.format, piece);
         if PIECES.iter().any(|piece| key(piece) == content.key) {
             self.keys.insert(content.key);
@@ -452,9 +452,9 @@ impl CurrentContents<'_> {
     }
 }
 
-struct Recovered {
+pub(crate) struct Recovered {
     slots: Vec<(floodmark_operators::upsert::Slot, ContentKey)>,
-    files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
+    pub(crate) files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
 }
 
 /// Divides what the store holds into what epoch 0 replays and what the queue knows.
@@ -462,7 +462,11 @@ struct Recovered {
 /// A file whose contents are known goes through the dataflow as it stands, also when an older recipe made it: it stays in
 /// the index until the new reading replaces it. One whose contents are not known whole (another model, a repair) is read
 /// again; until then it is not in the index, because there is no vector for it.
-fn recovered(recovery: &Recovery, current: &HashSet<ContentKey>, roots: &[PathBuf]) -> Recovered {
+pub(crate) fn recovered(
+    recovery: &Recovery,
+    current: &HashSet<ContentKey>,
+    roots: &[PathBuf],
+) -> Recovered {
     let whole: HashSet<ContentKey> = recovery.contents.iter().map(|(key, _)| *key).collect();
     let mut slots = Vec::new();
     let mut files = Vec::new();

@@ -15,12 +15,28 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
     if !config.state.is_dir() {
         return Err(CliError::NoState(config.state.clone()));
     }
-    let running =
-        daemon::probe(&config.state).map_err(|error| CliError::CouldNotLook(error.to_string()))?;
-    let status = match (running, Client::connect(&config.state)?) {
-        (Some(_), Some(mut client)) => client.status()?,
-        // A run that has not opened its socket yet, or none: what is committed is in the store.
-        (running, _) => {
+    let probe =
+        || daemon::probe(&config.state).map_err(|error| CliError::CouldNotLook(error.to_string()));
+    let mut running = probe()?;
+    let asked = match (&running, Client::connect(&config.state)?) {
+        (Some(_), Some(mut client)) => match client.status() {
+            Ok(status) => Some(status),
+            // It died while it was asked: then the store answers.
+            Err(error) => {
+                running = probe()?;
+                if running.is_some() {
+                    return Err(error.into());
+                }
+                None
+            }
+        },
+        // A run that has not opened its socket yet, or none.
+        _ => None,
+    };
+    let status = match asked {
+        Some(status) => status,
+        // What is committed is in the store.
+        None => {
             let could_not_look = |error: StoreError| CliError::CouldNotLook(error.to_string());
             let reader = Reader::open(&config.state).map_err(could_not_look)?;
             let stored = stored_status(&reader, &config.state).map_err(could_not_look)?;

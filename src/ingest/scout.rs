@@ -6,14 +6,14 @@
 use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select, unbounded};
 
 use crate::ingest::line::Line;
 use crate::ingest::queue::{Arrival, Name};
-use crate::sources::{Event, Found, Scope, Watcher, scan, watch};
+use crate::sources::{Event, Found, Scope, SourceOptions, Watcher, scan, watch};
 
 /// Files a message.
 const FOUND_BATCH: usize = 256;
@@ -61,9 +61,34 @@ impl Scouts {
         let _ = self.rescans.send(Scope::All);
     }
 
+    /// A handle by which a run that goes on is told other times.
+    pub fn timer(&self) -> Timer {
+        Timer {
+            rescans: self.rescans.clone(),
+            watcher: self.watcher.as_ref().map(Arc::downgrade),
+        }
+    }
+
     /// The watch, if there is one.
     pub fn watcher(&self) -> Option<&Watcher> {
         self.watcher.as_deref()
+    }
+}
+
+/// Tells the threads other times. Keeps none of them alive.
+pub struct Timer {
+    rescans: Sender<Scope>,
+    watcher: Option<Weak<Watcher>>,
+}
+
+impl Timer {
+    /// From now on goes by the times in `options`; a scan at once makes sure that no old pause is waited for.
+    pub fn retime(&self, options: &SourceOptions) {
+        if let Some(watcher) = self.watcher.as_ref().and_then(Weak::upgrade) {
+            watcher.retime(options);
+            // The thread ends with the queue; then there is nothing to scan for.
+            let _ = self.rescans.send(Scope::All);
+        }
     }
 }
 

@@ -305,14 +305,14 @@ impl Snapshot {
     }
 }
 
-fn stored(row: &SqlRow<'_>, root: Option<Arc<Path>>) -> rusqlite::Result<StoredFile> {
+pub(super) fn stored(row: &SqlRow<'_>, root: Option<Arc<Path>>) -> rusqlite::Result<StoredFile> {
     let key = row.get::<_, Sql<PathKey>>(0)?.0;
     let root = root.unwrap_or_else(|| Path::new("").into());
     Ok(read_state(row, 3)?.stored(key, root, row.get_ref(2)?.as_str()?))
 }
 
 /// Reads record, line, reason, message and advice from column `at` on.
-fn failure(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Failure> {
+pub(super) fn failure(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Failure> {
     Ok(Failure {
         record: row.get::<_, Option<i64>>(at)?.map(unsigned),
         line: row.get::<_, Option<i64>>(at + 1)?.map(unsigned),
