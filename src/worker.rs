@@ -332,6 +332,7 @@ impl Run {
                 options: options.formats.clone(),
                 recipe,
                 patience: options.patience,
+                on_bad: options.on_bad,
             }),
             parser: Arc::new(Parser {
                 options: options.formats.clone(),

@@ -31,7 +31,7 @@ impl Parse for Parser {
         let parsed = formats::parse(&bytes.bytes, bytes.format, &bytes.piece, &self.options);
         let parsed = match parsed {
             // A part of a file is not a file: what is wrong with it is said beside what is right.
-            Err(failure) if bytes.piece != Piece::Whole => Ok(Parsed {
+            Err(failure) if !bytes.alone || bytes.piece != Piece::Whole => Ok(Parsed {
                 documents: Vec::new(),
                 failures: vec![failure],
             }),

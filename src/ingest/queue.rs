@@ -396,11 +396,11 @@ impl Queue {
                 entry.dead = true;
                 entry.known.identity = row.identity;
                 entry.known.filling = None;
-                if let Some(standing) = &mut entry.known.standing {
+                let mut standing = entry.known.standing_slots();
+                if standing.all(|slot| row.retire.contains(&slot)) {
+                    entry.known.standing = None;
+                } else if let Some(standing) = &mut entry.known.standing {
                     standing.content = None; // if the good bytes come back, the file must say that it is well again
-                    if !row.retire.is_empty() && row.retire.len() >= standing.segments as usize {
-                        entry.known.standing = None;
-                    }
                 }
             }
         }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::formats::{self, Format, Piece, Recipe};
 use crate::ingest::hint::{Hint, slot};
 use crate::ingest::reading::{OpenFile, Trouble};
+use crate::ingest::verdict::OnBad;
 use crate::sources::Identity;
 use crate::store::row::{Failure, FileRow, FileState, Resume, SegmentRow};
 
@@ -32,6 +33,8 @@ pub struct Bytes {
     pub format: Format,
     /// What they are of their file.
     pub piece: Piece,
+    /// They are all of it: if they can't be used, the file can't.
+    pub alone: bool,
 }
 
 /// Where a segment was found. The last one of a slice brings the verdict on the file.
@@ -60,6 +63,8 @@ pub struct Reader {
     pub recipe: Recipe,
     /// What to do about failures.
     pub patience: Patience,
+    /// What happens to the good version of a file that turned bad.
+    pub on_bad: OnBad,
 }
 
 impl Fingerprint for Reader {
@@ -202,7 +207,14 @@ impl Reader {
     fn trouble(&self, hint: &Hint, trouble: Trouble) -> FileRow {
         let known = &hint.known;
         let attempt = hint.failures + 1;
-        let filled = || known.filled_slots(0).collect::<Vec<_>>();
+        // What was read of a version that turned out bad goes; the good one before it, as the user wishes.
+        let dead = || match self.on_bad {
+            OnBad::Keep => known.filled_slots(0).collect::<Vec<_>>(),
+            OnBad::Drop => known
+                .standing_slots()
+                .chain(known.filled_slots(0))
+                .collect(),
+        };
         let (identity, state, retire) = match trouble {
             Trouble::Gone => (
                 None,
@@ -219,7 +231,7 @@ impl Reader {
                     failure: *failure,
                     attempts: attempt,
                 },
-                filled(),
+                dead(),
             ),
             Trouble::Io(error, identity) => {
                 let failure = self.io_failure(&error);
@@ -231,7 +243,7 @@ impl Reader {
                             failure,
                             attempts: attempt,
                         },
-                        filled(),
+                        dead(),
                     )
                 } else {
                     let after_ms = self

@@ -154,6 +154,7 @@ impl Contents<'_> {
                 hash,
                 format: self.format,
                 piece: segment.piece,
+                alone: segment.last && self.next.segment == 0,
             },
         };
         self.complete = segment.last;

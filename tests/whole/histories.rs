@@ -1,0 +1,270 @@
+//! Random histories of a folder: after each round the index is what a computation from scratch says, and no text was
+//! embedded twice, whoever watched, however often it was restarted, with any number of workers.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use floodmark::worker::Mode;
+use proptest::prelude::*;
+
+use super::support::{Asked, Place, Words, difference, wait};
+
+const FOLDERS: &[&str] = &["", "a", "a/deep", "b"];
+const NAMES: &[&str] = &[
+    "list.json",
+    "rows.jsonl",
+    "page.md",
+    "note.txt",
+    "table.csv",
+    "bad.json",
+];
+
+/// What somebody does to the folder. Numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Action {
+    /// Writes a file in place.
+    Write(usize, u8),
+    /// Writes a file beside it and renames it.
+    Replace(usize, u8),
+    Append(usize, u8),
+    Truncate(usize, u8),
+    Move(usize, usize),
+    Copy(usize, usize),
+    Delete(usize),
+    RenameFolder(usize, usize),
+}
+
+fn place_of(number: usize) -> PathBuf {
+    let (folder, name) = (number % FOLDERS.len(), number / FOLDERS.len() % NAMES.len());
+    Path::new(FOLDERS[folder]).join(NAMES[name])
+}
+
+fn sentence(seed: usize) -> String {
+    const WORDS: &[&str] = &[
+        "ebb", "flood", "quay", "lamp", "rope", "salt", "gull", "mud", "oar", "keel", "fog", "bell",
+    ];
+    (0..6)
+        .map(|at| WORDS[(seed * 5 + at * (seed % 7 + 1)) % WORDS.len()])
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Bytes for a file of that name: much is shared between seeds, so that copies and repeated texts are common.
+fn bytes(path: &Path, seed: u8) -> String {
+    let seed = usize::from(seed);
+    let count = [1, 3, 60, 120][seed % 4];
+    let texts = (0..count).map(|at| sentence(seed / 4 + at));
+    match path.file_name().and_then(|name| name.to_str()).unwrap() {
+        "list.json" if seed % 3 == 0 => {
+            format!("{{\"id\":\"only\",\"text\":\"{}\"}}", sentence(seed))
+        }
+        "list.json" => {
+            let items: Vec<String> = texts
+                .map(|text| format!("{{\"text\":\"{text}\",\"n\":{seed}}}"))
+                .collect();
+            format!("[{}]", items.join(",\n"))
+        }
+        "rows.jsonl" => texts
+            .map(|text| format!("{{\"text\":\"{text}\"}}\n"))
+            .collect(),
+        "table.csv" => {
+            "id,text\n".to_owned()
+                + &texts
+                    .enumerate()
+                    .map(|(at, text)| format!("{at},{text}\n"))
+                    .collect::<String>()
+        }
+        "page.md" => texts
+            .map(|text| format!("# {text}\n\n{text} and {text}.\n\n"))
+            .collect(),
+        "note.txt" => texts.map(|text| format!("{text}.\n")).collect(),
+        _ => format!("{{\"text\": \"{} ", sentence(seed)),
+    }
+}
+
+impl Action {
+    /// Does it. What can't be done, because something is not there or in the way, is not done.
+    fn act(&self, root: &Path) {
+        let at = |number: &usize| root.join(place_of(*number));
+        let ready = |path: &PathBuf| fs::create_dir_all(path.parent().unwrap()).is_ok();
+        let _ = match self {
+            Self::Write(file, seed) => Some(at(file))
+                .filter(ready)
+                .map(|path| fs::write(&path, bytes(&path, *seed))),
+            Self::Replace(file, seed) => Some(at(file)).filter(ready).map(|path| {
+                let beside = path.with_file_name(".new");
+                fs::write(&beside, bytes(&path, *seed)).and_then(|()| fs::rename(beside, path))
+            }),
+            Self::Append(file, seed) => fs::File::options()
+                .append(true)
+                .open(at(file))
+                .ok()
+                .map(|mut open| open.write_all(bytes(&at(file), *seed).as_bytes())),
+            Self::Truncate(file, part) => {
+                fs::File::options()
+                    .write(true)
+                    .open(at(file))
+                    .ok()
+                    .map(|open| {
+                        let length = open.metadata()?.len();
+                        open.set_len(length * u64::from(*part) / 256)
+                    })
+            }
+            Self::Move(from, to) => Some(at(to))
+                .filter(ready)
+                .map(|to| fs::rename(at(from), to)),
+            Self::Copy(from, to) => Some(at(to))
+                .filter(|to| at(from) != *to && ready(to))
+                .map(|to| fs::copy(at(from), to).map(drop)),
+            Self::Delete(file) => Some(fs::remove_file(at(file))),
+            Self::RenameFolder(from, to) => {
+                let folder = |number: &usize| root.join(FOLDERS[1 + number % (FOLDERS.len() - 1)]);
+                Some(fs::rename(folder(from), folder(to)))
+            }
+        };
+    }
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let file = || 0usize..FOLDERS.len() * NAMES.len();
+    prop_oneof![
+        6 => (file(), any::<u8>()).prop_map(|(file, seed)| Action::Write(file, seed)),
+        3 => (file(), any::<u8>()).prop_map(|(file, seed)| Action::Replace(file, seed)),
+        2 => (file(), any::<u8>()).prop_map(|(file, seed)| Action::Append(file, seed)),
+        2 => (file(), any::<u8>()).prop_map(|(file, part)| Action::Truncate(file, part)),
+        2 => (file(), file()).prop_map(|(from, to)| Action::Move(from, to)),
+        2 => (file(), file()).prop_map(|(from, to)| Action::Copy(from, to)),
+        2 => file().prop_map(Action::Delete),
+        2 => (0usize..9, 0usize..9).prop_map(|(from, to)| Action::RenameFolder(from, to)),
+    ]
+}
+
+fn rounds() -> impl Strategy<Value = Vec<Vec<Action>>> {
+    prop::collection::vec(prop::collection::vec(action(), 1..10), 1..5)
+}
+
+/// Histories a test tries: `CASES` raises the number. A failing one is printed; the seed too, as `PROPTEST_RNG_SEED`.
+fn cases(few: u32) -> ProptestConfig {
+    let cases = std::env::var("CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(few);
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 60,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Every text was embedded at most once.
+fn embedded_once(asked: &Asked) {
+    for (text, times) in &*asked.lock().unwrap() {
+        assert_eq!(*times, 1, "{text:?} was embedded {times} times");
+    }
+}
+
+fn watched(workers: usize, rounds: &[Vec<Action>]) {
+    let (place, asked) = (Place::new(), Asked::default());
+    let run = place.start(place.options(Mode::Watch, workers), &asked);
+    let handle = run.handle();
+    for actions in rounds {
+        actions.iter().for_each(|action| action.act(&place.files()));
+        let expected = place.expected(&Words);
+        wait(
+            "the index to follow",
+            |until| handle.progress().wait_for_commit(until),
+            || match place.snapshot() {
+                _ if !handle.progress().scanned() || handle.progress().files() > 0 => {
+                    Err("behind".to_owned())
+                }
+                None => expected
+                    .lines
+                    .is_empty()
+                    .then_some(())
+                    .ok_or("nothing is committed".to_owned()),
+                Some(snapshot) => difference(&snapshot, &expected).map_or(Ok(()), Err),
+            },
+        );
+    }
+    handle.stop();
+    run.join().unwrap();
+    place.is_right(&place.expected(&Words));
+    embedded_once(&asked);
+}
+
+fn restarted(workers: &[usize], rounds: &[Vec<Action>]) {
+    let (place, asked) = (Place::new(), Asked::default());
+    for (actions, workers) in rounds.iter().zip(workers.iter().cycle()) {
+        actions.iter().for_each(|action| action.act(&place.files()));
+        place
+            .start(place.options(Mode::Once, *workers), &asked)
+            .join()
+            .unwrap();
+        place.is_right(&place.expected(&Words));
+        embedded_once(&asked);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    #[test]
+    fn a_run_that_watches_follows_every_history(workers in prop::sample::select(vec![1usize, 3]), rounds in rounds()) {
+        watched(workers, &rounds);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn runs_between_the_rounds_give_the_same(workers in prop::sample::select(vec![[1usize, 3], [3, 1], [1, 1], [3, 3]]), rounds in rounds()) {
+        restarted(&workers, &rounds);
+    }
+}
+
+fn once(place: &Place, asked: &Asked) {
+    place
+        .start(place.options(Mode::Once, 1), asked)
+        .join()
+        .unwrap();
+    place.is_right(&place.expected(&Words));
+}
+
+#[test]
+fn a_file_that_turns_bad_in_a_later_piece_leaves_nothing_behind() {
+    let (place, asked) = (Place::new(), Asked::default());
+    let file = place.files().join("list.json");
+    let items: Vec<String> = (0..200)
+        .map(|at| format!("{{\"text\":\"{}\"}}", sentence(at)))
+        .collect();
+    fs::write(&file, format!("[{}]", items.join(","))).unwrap();
+    once(&place, &asked);
+    fs::write(&file, format!("[{}", items.join(","))).unwrap();
+    once(&place, &asked);
+    fs::write(&file, "[{\"text\":\"well again\"}]").unwrap();
+    once(&place, &asked);
+}
+
+#[test]
+fn a_piece_that_is_no_text_is_left_out_and_the_rest_of_the_file_is_in() {
+    let (place, asked) = (Place::new(), Asked::default());
+    let rows = |from: usize| {
+        (from..from + 300)
+            .map(|at| format!("{at},{}\n", sentence(at)))
+            .collect::<String>()
+    };
+    fs::write(
+        place.files().join("table.csv"),
+        format!(
+            "id,text\n{}{}",
+            rows(0),
+            "1,\u{1}\u{2}\u{3}\u{4}\n".repeat(60)
+        ),
+    )
+    .unwrap();
+    once(&place, &asked);
+    assert!(!place.expected(&Words).lines.is_empty());
+}
