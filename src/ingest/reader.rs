@@ -216,7 +216,7 @@ impl Reader {
             Trouble::Bad(failure, identity) => (
                 identity,
                 FileState::Dead {
-                    failure,
+                    failure: *failure,
                     attempts: attempt,
                 },
                 filled(),
