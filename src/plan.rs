@@ -271,7 +271,7 @@ impl Texts {
         self.missing += 1;
         self.tokens += u64::from(text.tokens);
         // Evenly over all of them: whenever the sample is full, every other one goes, and half as many come in.
-        if self.missing % self.every.max(1) == 0 {
+        if self.missing.is_multiple_of(self.every.max(1)) {
             self.sample.push(text);
         }
         if self.sample.len() == SAMPLE {

@@ -246,7 +246,7 @@ fn differs(what: impl Into<String>) -> Stop {
 }
 
 fn bad(failure: crate::store::row::Failure) -> Stop {
-    Stop::Trouble(Trouble::Bad(Box::new(failure), None))
+    Stop::Trouble(Trouble::Bad(failure.into(), None))
 }
 
 /// The judgement on a file that has no bytes to compare.

@@ -16,7 +16,7 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
     let could_not_look = CliError::CouldNotLook;
     let selection =
         verify::selection(&setup::sources(config), &config.state).map_err(could_not_look)?;
-    for root in selection.roots().iter().filter(|root| !root.path.is_dir()) {
+    if let Some(root) = selection.roots().iter().find(|root| !root.path.is_dir()) {
         return Err(could_not_look(format!(
             "the input {} is not there",
             root.given.display()

@@ -1,6 +1,7 @@
 //! `floodmark status`
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::{CliError, Exit, print};
 use crate::answers::Status;
@@ -9,6 +10,10 @@ use crate::control::Client;
 use crate::daemon;
 use crate::service::stored_status;
 use crate::store::{Reader, StoreError};
+
+/// How long a process that no longer answers may take to be gone.
+const DYING_TRIES: u32 = 40;
+const DYING_PAUSE: Duration = Duration::from_millis(25);
 
 /// Asks the run that is under way, or else the store.
 pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -21,9 +26,15 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
     let asked = match (&running, Client::connect(&config.state)?) {
         (Some(_), Some(mut client)) => match client.status() {
             Ok(status) => Some(status),
-            // It died while it was asked: then the store answers.
+            // It may be dying: the kernel closes its socket a moment before it frees its lock. Then the store answers.
             Err(error) => {
-                running = probe()?;
+                for _ in 0..DYING_TRIES {
+                    running = probe()?;
+                    if running.is_none() {
+                        break;
+                    }
+                    std::thread::sleep(DYING_PAUSE);
+                }
                 if running.is_some() {
                     return Err(error.into());
                 }

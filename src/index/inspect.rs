@@ -96,7 +96,7 @@ pub fn compare(view: &Snapshot, source: &dyn VectorSource) -> Result<Inspection,
             if outcome.is_ok() && ours != theirs {
                 return differs(label, "the view holds other numbers than the store");
             }
-            if found.vectors as usize % every == 0 && sample.len() < SAMPLE {
+            if (found.vectors as usize).is_multiple_of(every) && sample.len() < SAMPLE {
                 sample.push((label, theirs.to_vec()));
             }
         })

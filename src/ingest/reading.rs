@@ -70,7 +70,7 @@ impl OpenFile {
         let mut head = [0; 4096];
         let read = fill(&mut file, &mut head).map_err(io)?;
         let format = formats::detect(path, &head[..read])
-            .map_err(|failure| Trouble::Bad(Box::new(failure), Some(identity)))?;
+            .map_err(|failure| Trouble::Bad(failure.into(), Some(identity)))?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         Ok(Self {
             file,
@@ -263,6 +263,6 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 fn at_segment(error: SegmentError, identity: Identity) -> Trouble {
     match error {
         SegmentError::Io(error) => Trouble::Io(error, Some(identity)),
-        SegmentError::Failure(failure) => Trouble::Bad(Box::new(failure), Some(identity)),
+        SegmentError::Failure(failure) => Trouble::Bad(failure.into(), Some(identity)),
     }
 }
