@@ -24,11 +24,14 @@ use crate::dataflow::{Ends, Stages, build};
 use crate::error::ErrorKind;
 use crate::formats::{self, Piece, Recipe};
 use crate::ingest::engine::Engine;
+use crate::ingest::failed::{FailedDirError, Mover};
 use crate::ingest::hint::{Known, Standing};
 use crate::ingest::ledger::{StoreLedger, Witness};
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::progress::{Progress, Report};
-use crate::ingest::queue::{Acknowledge, Arrival, Pace, Queue, Standpoint, WakerSlot, wake};
+use crate::ingest::queue::{
+    Acknowledge, Arrival, Pace, Queue, Remembered, Standpoint, WakerSlot, wake,
+};
 use crate::ingest::reader::{Patience, Reader};
 use crate::ingest::scout::Scouts;
 use crate::ingest::verdict::OnBad;
@@ -72,6 +75,8 @@ pub struct Options {
     pub patience: Patience,
     /// What happens to the good version of a file that turned bad.
     pub on_bad: OnBad,
+    /// Where dead files are moved to, if they are.
+    pub failed_dir: Option<PathBuf>,
     /// Who works on it.
     pub layout: Layout,
     /// For time stamps that people read.
@@ -131,6 +136,9 @@ pub enum RunError {
     /// The globs.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+    /// Where dead files would go.
+    #[error(transparent)]
+    Failed(#[from] FailedDirError),
     /// No thread could be started.
     #[error("the system refuses a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -144,7 +152,7 @@ impl RunError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Roots(_) | Self::Selection(_) => ErrorKind::Config,
+            Self::Roots(_) | Self::Selection(_) | Self::Failed(_) => ErrorKind::Config,
             Self::Thread(_) | Self::Cluster(_) => ErrorKind::Retry,
         }
     }
@@ -172,9 +180,9 @@ impl Handle {
         self.tell(Arrival::Stop);
     }
 
-    /// Looks at every dead letter again.
-    pub fn retry_dead(&self) {
-        self.tell(Arrival::RetryDead);
+    /// Looks again at these files, given by root and path below it.
+    pub fn retry_dead(&self, files: Vec<(PathBuf, PathBuf)>) {
+        self.tell(Arrival::Retry(files));
     }
 
     /// How far behind the index is.
@@ -212,6 +220,21 @@ impl Run {
         let mut scouts = None;
         let mut first = 1;
         if options.layout.owns_the_state() {
+            let selection = Arc::new(selection(&options)?);
+            let roots: Vec<PathBuf> = selection
+                .roots()
+                .iter()
+                .map(|root| root.path.clone())
+                .collect();
+            let mover = match &options.failed_dir {
+                Some(folder) => Some(Mover::new(
+                    folder,
+                    &roots,
+                    Duration::from_millis(options.sources.settle_ms),
+                    options.clock,
+                )?),
+                None => None,
+            };
             let store = Store::open(&options.state, &engine.key, options.clock)?;
             let mut current = CurrentContents {
                 recipe: &recipe,
@@ -225,12 +248,6 @@ impl Run {
                 })?
             };
             first = recovery.upper + 1;
-            let selection = Arc::new(selection(&options)?);
-            let roots: Vec<PathBuf> = selection
-                .roots()
-                .iter()
-                .map(|root| root.path.clone())
-                .collect();
             let Recovered { slots, files } = recovered(&recovery, &current.keys, &roots);
             let Recovery {
                 contents,
@@ -244,6 +261,10 @@ impl Run {
                 target_ms: options.epoch_target_ms,
                 once: options.mode != Mode::Watch,
             };
+            let failed = match mover {
+                Some(mover) => Some(mover.start(handle.arrivals.clone(), handle.waker.clone())?),
+                None => None,
+            };
             let channels = (arrived, doubts);
             let queue = Queue::new(
                 roots,
@@ -252,6 +273,7 @@ impl Run {
                 pace,
                 handle.progress.clone(),
                 handle.waker.clone(),
+                failed,
             );
             let mut all: Vec<Box<dyn Witness>> = vec![
                 Box::new(Report(handle.progress.clone())),
@@ -414,7 +436,7 @@ impl CurrentContents<'_> {
 
 struct Recovered {
     slots: Vec<(floodmark_operators::upsert::Slot, ContentKey)>,
-    files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
+    files: Vec<Remembered>,
 }
 
 /// Divides what the store holds into what epoch 0 replays and what the queue knows.
@@ -448,6 +470,7 @@ fn recovered(recovery: &Recovery, current: &HashSet<ContentKey>, roots: &[PathBu
                 Standpoint::Settled
             }
             crate::store::Standing::Retrying { .. } => Standpoint::Retrying,
+            crate::store::Standing::Dead { .. } if file.identity.is_none() => Standpoint::Moved,
             crate::store::Standing::Dead { .. } => Standpoint::Dead,
         };
         let standing = file.version.map(|version| Standing {
@@ -461,12 +484,13 @@ fn recovered(recovery: &Recovery, current: &HashSet<ContentKey>, roots: &[PathBu
             standing,
             filling,
         };
-        files.push((
-            file.root.to_path_buf(),
-            file.path.clone(),
+        files.push(Remembered {
+            root: file.root.to_path_buf(),
+            path: file.path.clone(),
             known,
+            last_seen: file.identity,
             standpoint,
-        ));
+        });
     }
     if elsewhere > 0 {
         tracing::warn!(
