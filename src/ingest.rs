@@ -1,6 +1,7 @@
 //! What the dataflow's operators ask of the program: looking at files, parsing, chunking, ordering, making durable.
 
 pub mod engine;
+pub mod failed;
 pub mod hint;
 pub mod ledger;
 pub mod line;

@@ -15,7 +15,7 @@ use floodmark_operators::keys::{ChunkHash, ContentHash, ContentKey};
 
 use crate::answers::{Change, Plan, PlannedFile, shown};
 use crate::ingest::hint::Known;
-use crate::ingest::queue::Standpoint;
+use crate::ingest::queue::{Remembered, Standpoint};
 use crate::ingest::reading::{OpenFile, Reading, Trouble};
 use crate::model::{EmbedError, Model, ModelError, Session};
 use crate::sources::{Fate, Found, Identity, Scope, Selection, key, scan};
@@ -191,7 +191,14 @@ impl Planner<'_> {
             .map(|stored| (stored.file.key, stored.file))
             .collect();
         let mut kept = HashMap::new();
-        for (root, path, known, standpoint) in files {
+        for Remembered {
+            root,
+            path,
+            known,
+            standpoint,
+            ..
+        } in files
+        {
             let Some(number) = roots.iter().position(|input| *input == root) else {
                 continue;
             };

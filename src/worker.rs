@@ -24,12 +24,15 @@ use crate::dataflow::{Ends, Stages, build};
 use crate::error::ErrorKind;
 use crate::formats::{self, Piece, Recipe};
 use crate::ingest::engine::Engine;
+use crate::ingest::failed::{FailedDirError, Mover};
 use crate::ingest::hint::{Known, Standing};
 use crate::ingest::ledger::{StoreLedger, Witness};
 use crate::ingest::line::{Line, Scout};
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::progress::{Progress, Report};
-use crate::ingest::queue::{Acknowledge, Arrival, Pace, Queue, Standpoint, WakerSlot, wake};
+use crate::ingest::queue::{
+    Acknowledge, Arrival, Pace, Queue, Remembered, Standpoint, WakerSlot, wake,
+};
 use crate::ingest::reader::{Patience, Reader};
 use crate::ingest::scout::Scouts;
 use crate::ingest::verdict::OnBad;
@@ -73,6 +76,8 @@ pub struct Options {
     pub patience: Patience,
     /// What happens to the good version of a file that turned bad.
     pub on_bad: OnBad,
+    /// Where dead files are moved to, if they are.
+    pub failed_dir: Option<PathBuf>,
     /// Who works on it.
     pub layout: Layout,
     /// For time stamps that people read.
@@ -98,6 +103,7 @@ impl Options {
                 base_ms: 500,
             },
             on_bad: OnBad::Keep,
+            failed_dir: None,
             layout: Layout::Threads(1),
             clock: || jiff::Timestamp::now().as_millisecond(),
         }
@@ -157,6 +163,9 @@ pub enum RunError {
     /// The globs.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+    /// Where dead files would go.
+    #[error(transparent)]
+    Failed(#[from] FailedDirError),
     /// No thread could be started.
     #[error("the system refuses a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -170,7 +179,7 @@ impl RunError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Roots(_) | Self::Selection(_) => ErrorKind::Config,
+            Self::Roots(_) | Self::Selection(_) | Self::Failed(_) => ErrorKind::Config,
             Self::Thread(_) | Self::Cluster(_) => ErrorKind::Retry,
         }
     }
@@ -198,9 +207,9 @@ impl Handle {
         self.tell(Arrival::Stop);
     }
 
-    /// Looks at every dead letter again.
-    pub fn retry_dead(&self) {
-        self.tell(Arrival::RetryDead);
+    /// Looks again at these files, given by root and path below it.
+    pub fn retry_dead(&self, files: Vec<(PathBuf, PathBuf)>) {
+        self.tell(Arrival::Retry(files));
     }
 
     /// How far behind the index is.
@@ -252,6 +261,21 @@ impl Run {
         let mut scouts = None;
         let mut first = 1;
         if options.layout.owns_the_state() {
+            let selection = Arc::new(selection(&options)?);
+            let roots: Vec<PathBuf> = selection
+                .roots()
+                .iter()
+                .map(|root| root.path.clone())
+                .collect();
+            let mover = match &options.failed_dir {
+                Some(folder) => Some(Mover::new(
+                    folder,
+                    &roots,
+                    Duration::from_millis(options.sources.settle_ms),
+                    options.clock,
+                )?),
+                None => None,
+            };
             let store = Store::open(&options.state, &engine.key, options.clock)?;
             let mut current = CurrentContents {
                 recipe: &recipe,
@@ -265,12 +289,6 @@ impl Run {
                 })?
             };
             first = recovery.upper + 1;
-            let selection = Arc::new(selection(&options)?);
-            let roots: Vec<PathBuf> = selection
-                .roots()
-                .iter()
-                .map(|root| root.path.clone())
-                .collect();
             let Recovered { slots, files } = recovered(&recovery, &current.keys, &roots);
             let Recovery {
                 contents,
@@ -284,6 +302,10 @@ impl Run {
                 target_ms: options.epoch_target_ms,
                 once: options.mode != Mode::Watch,
             };
+            let failed = match mover {
+                Some(mover) => Some(mover.start(handle.arrivals.clone(), handle.waker.clone())?),
+                None => None,
+            };
             let channels = (arrived, doubts);
             let queue = Queue::new(
                 roots,
@@ -292,6 +314,7 @@ impl Run {
                 pace,
                 handle.progress.clone(),
                 handle.waker.clone(),
+                failed,
             );
             let mut all: Vec<Box<dyn Witness>> = vec![
                 Box::new(Report(handle.progress.clone())),
@@ -455,7 +478,7 @@ impl CurrentContents<'_> {
 
 pub(crate) struct Recovered {
     slots: Vec<(floodmark_operators::upsert::Slot, ContentKey)>,
-    pub(crate) files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
+    pub(crate) files: Vec<Remembered>,
 }
 
 /// Divides what the store holds into what epoch 0 replays and what the queue knows.
@@ -493,6 +516,7 @@ pub(crate) fn recovered(
                 Standpoint::Settled
             }
             crate::store::Standing::Retrying { .. } => Standpoint::Retrying,
+            crate::store::Standing::Dead { .. } if file.identity.is_none() => Standpoint::Moved,
             crate::store::Standing::Dead { .. } => Standpoint::Dead,
         };
         let standing = file.version.map(|version| Standing {
@@ -506,12 +530,13 @@ pub(crate) fn recovered(
             standing,
             filling,
         };
-        files.push((
-            file.root.to_path_buf(),
-            file.path.clone(),
+        files.push(Remembered {
+            root: file.root.to_path_buf(),
+            path: file.path.clone(),
             known,
+            last_seen: file.identity,
             standpoint,
-        ));
+        });
     }
     if elsewhere > 0 {
         tracing::warn!(

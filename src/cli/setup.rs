@@ -40,6 +40,7 @@ pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
             config::OnBad::Keep => OnBad::Keep,
             config::OnBad::Drop => OnBad::Drop,
         },
+        failed_dir: config.failed_dir.clone(),
         layout: layout(config)?,
         clock,
     })

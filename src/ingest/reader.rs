@@ -78,6 +78,9 @@ impl Fingerprint for Reader {
     }
 
     fn look(&self, hint: Hint) -> Vec<Finding<Bytes, Place, FileRow>> {
+        if let Some(row) = hint.moved {
+            return vec![Finding::Note(*row)];
+        }
         let read = if hint.gone {
             Err(Trouble::Gone)
         } else {
