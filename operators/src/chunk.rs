@@ -10,7 +10,6 @@ use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::embed::Text;
@@ -61,21 +60,6 @@ pub struct Chunked<R, E, P> {
     pub fresh: Option<Arc<Chunks<R>>>,
 }
 
-/// Findings of one content at one time, until it is chunked. The capability is for those that came ahead of the content.
-struct Waiting<P> {
-    capability: Option<Capability<Epoch>>,
-    places: Vec<P>,
-}
-
-impl<P> Default for Waiting<P> {
-    fn default() -> Self {
-        Self {
-            capability: None,
-            places: Vec::new(),
-        }
-    }
-}
-
 /// Chunks each fresh content, on `pool`.
 pub fn chunk<'scope, D, X: Chunk<Documents = D>, P: ExchangeData>(
     parsed: StreamVec<'scope, Epoch, Parsed<D, P>>,
@@ -94,7 +78,8 @@ where
         move |initial, info| {
             drop(initial);
             let mut away = Away::new(worker.sync_activator_for(info.address.to_vec()));
-            let mut chunking: HashMap<(ContentKey, Epoch), Waiting<P>> = HashMap::new();
+            // Findings of one content at one time wait together. They need not come together: each is read when its turn comes.
+            let mut chunking: HashMap<(ContentKey, Epoch), Vec<P>> = HashMap::new();
             move |(input, _frontier), output| {
                 input.for_each_time(|time, data| {
                     let epoch = *time.time();
@@ -104,37 +89,34 @@ where
                         reading,
                     } in data.flat_map(|batch| batch.drain(..))
                     {
-                        match reading {
-                            Reading::Known(chunks) => {
-                                output.session(&time).give(Chunked {
-                                    content,
-                                    place,
-                                    verdict: Ok(chunks),
-                                    fresh: None,
-                                });
+                        let known = match &reading {
+                            Reading::Known(chunks) => Some(chunks.clone()),
+                            Reading::Fresh(_) => memo.known(&content, epoch),
+                        };
+                        match (known, reading) {
+                            (Some(chunks), _) => output.session(&time).give(Chunked {
+                                content,
+                                place,
+                                verdict: Ok(chunks),
+                                fresh: None,
+                            }),
+                            (None, Reading::Fresh(documents)) => {
+                                let places = chunking.entry((content, epoch)).or_default();
+                                places.push(place);
+                                if places.len() == 1 {
+                                    let chunker = chunker.clone();
+                                    away.send(time.retain(0), &pool, move || {
+                                        (content, chunker.chunk(content, &documents))
+                                    });
+                                }
                             }
-                            Reading::Fresh(documents) => {
-                                chunking
-                                    .entry((content, epoch))
-                                    .or_default()
-                                    .places
-                                    .push(place);
-                                let chunker = chunker.clone();
-                                away.send(time.retain(0), &pool, move || {
-                                    (content, chunker.chunk(content, &documents))
-                                });
-                            }
-                            Reading::Same => {
-                                let waiting = chunking.entry((content, epoch)).or_default();
-                                waiting.capability.get_or_insert_with(|| time.retain(0));
-                                waiting.places.push(place);
-                            }
+                            (None, Reading::Known(_)) => unreachable!("what is known is known"),
                         }
                     }
                 });
                 while let Some((capability, (content, result))) = away.next_returned() {
                     let epoch = *capability.time();
-                    let waiting = chunking
+                    let places = chunking
                         .remove(&(content, epoch))
                         .expect("what returns was sent");
                     let (verdict, mut fresh) = match result {
@@ -147,7 +129,7 @@ where
                         Err(refusal) => (Err(refusal), None),
                     };
                     let mut session = output.session(&capability);
-                    for place in waiting.places {
+                    for place in places {
                         session.give(Chunked {
                             content,
                             place,

@@ -44,10 +44,8 @@ pub struct Parsed<D, P> {
 pub enum Reading<D> {
     /// Its chunks are known: nothing to do.
     Known(Arc<[ChunkHash]>),
-    /// These are its documents; they have yet to be chunked.
+    /// These are its documents; they have yet to be chunked, unless that is done or under way by now.
     Fresh(Arc<D>),
-    /// The same content is `Fresh` at this time, beside this one.
-    Same,
 }
 
 /// A finding with bytes, on its way to the parser.
@@ -111,13 +109,13 @@ pub fn parse<'scope, X: Parse, P: ExchangeData>(
                     let places = parsing
                         .remove(&(content, epoch))
                         .expect("what returns was sent");
-                    let mut reading = Reading::Fresh(Arc::new(documents));
+                    let documents = Arc::new(documents);
                     let mut session = output.session(&capability);
                     for place in places {
                         session.give(Parsed {
                             content,
                             place,
-                            reading: std::mem::replace(&mut reading, Reading::Same),
+                            reading: Reading::Fresh(documents.clone()),
                         });
                     }
                     drop(session);

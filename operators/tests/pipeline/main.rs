@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use floodmark_operators::keys::{ChunkHash, Epoch};
 use proptest::prelude::*;
 use rig::{
-    Change, Commit, Out, Outcome, Step, Stored, chunks_of, hash, refused, run, text, unembeddable,
+    Change, Commit, LATE, Out, Outcome, Step, Stored, chunks_of, hash, refused, run, text,
+    unembeddable,
 };
 
 /// What lies where after each epoch, recomputed from the first hint on.
@@ -321,8 +322,9 @@ fn what_is_taken_back_before_it_is_embedded_never_is() {
 #[test]
 fn a_content_that_comes_back_is_neither_parsed_nor_embedded_again() {
     let steps = [
-        Step::Epoch(vec![(0, Some(3)), (1, Some(3)), (2, Some(7))]),
+        Step::Epoch(vec![(0, Some(3)), (2, Some(7))]),
         Step::Drain,
+        Step::Epoch(vec![(1, Some(3))]),
         Step::Epoch(vec![(0, None), (1, None)]),
         Step::Drain,
         Step::Epoch(vec![(4, Some(3)), (2, Some(3))]),
@@ -336,6 +338,23 @@ fn a_content_that_comes_back_is_neither_parsed_nor_embedded_again() {
         let mut embedded = outcome.embedded;
         embedded.sort();
         assert_eq!(embedded, texts(&[3, 7]));
+    }
+}
+
+#[test]
+fn a_content_may_be_found_again_while_it_is_parsed_and_chunked() {
+    for round in 0..90 {
+        let content = [3, 10][round % 2]; // a good one, and one that no chunker can use
+        let steps = [Step::Epoch(vec![
+            (0, Some(content)),
+            (1, Some(content)),
+            (LATE, Some(content)),
+        ])];
+        check(
+            &Stored::default(),
+            &steps,
+            &run(round % 3 + 1, &Stored::default(), &steps),
+        );
     }
 }
 

@@ -4,7 +4,7 @@
 //! follow from the number, so the naive model needs no memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub type Change = (u8, Option<u8>);
 
 /// How long anything may take before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(60);
+/// Is looked at only once its content was parsed for another path.
+pub const LATE: u8 = 99;
 /// Different chunk texts.
 const TEXTS: u8 = 24;
 
@@ -105,6 +107,11 @@ impl Fingerprint for Hands {
     }
 
     fn look(&self, (path, content): Change) -> Vec<Finding<u8, Change, u8>> {
+        while path == LATE
+            && content.is_some_and(|id| !self.parsed.lock().unwrap().contains_key(&id))
+        {
+            std::thread::yield_now();
+        }
         vec![match content {
             Some(id) => Finding::Content(content_key(id), id, (path, content)),
             None => Finding::Note(path),
@@ -326,6 +333,7 @@ pub fn run(workers: usize, stored: &Stored, steps: &[Step]) -> Outcome {
     let ends = Mutex::new(Some(ends));
     let stages = (hands.clone(), pool, embedders);
     let woken = waker.clone();
+    let panicked = Arc::new(AtomicBool::new(false));
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let ends = if worker.index() == 0 {
             ends.lock().unwrap().take()
@@ -336,7 +344,9 @@ pub fn run(workers: usize, stored: &Stored, steps: &[Step]) -> Outcome {
         let (hands, pool, embedders) = stages.clone();
         worker.dataflow(|scope| build(scope, hands, &pool, embedders, admission, ends, &committed));
         let mut frontier = None;
+        let _fate = Fate(panicked.clone());
         while worker.has_dataflows() {
+            assert!(!panicked.load(Ordering::SeqCst), "another worker panicked");
             worker.step_or_park(Some(Duration::from_millis(20)));
             let now = committed.with_frontier(|frontier| frontier.first().copied());
             if worker.index() == 0 && frontier != now {
@@ -416,6 +426,15 @@ fn until(reached: impl Fn() -> bool) {
 fn wake(waker: &OnceLock<SyncActivator>) {
     if let Some(waker) = waker.get() {
         let _ = waker.activate();
+    }
+}
+
+/// A worker that panics does not stop its siblings; this does.
+struct Fate(Arc<AtomicBool>);
+
+impl Drop for Fate {
+    fn drop(&mut self) {
+        self.0.fetch_or(std::thread::panicking(), Ordering::SeqCst);
     }
 }
 
