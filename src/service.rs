@@ -191,9 +191,7 @@ impl Service {
             return Ok(None);
         };
         let store = self.searcher.reader().snapshot()?;
-        let stored = store
-            .file(&root.path, &below)?
-            .and_then(|detail| detail.file);
+        let stored = store.file_of(crate::sources::key(&root.path, &below))?;
         let same = match (&stored, identity) {
             (None, None) => self.handle.progress().scanned(),
             (Some(stored), Some(_)) => stored.identity == identity && stored.partial.is_none(),

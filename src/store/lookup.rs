@@ -310,16 +310,12 @@ impl Snapshot {
     /// As SQLite says.
     pub fn file(&self, root: &Path, path: &Path) -> Result<Option<FileDetail>, StoreError> {
         self.ask(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT p.id, p.key FROM paths p JOIN roots r ON r.id = p.root_id \
-                 WHERE p.path = ? AND r.path = ?",
-            )?;
+            let mut statement = connection.prepare_cached("SELECT id FROM paths WHERE key = ?")?;
+            let key = crate::sources::key(root, path);
             let found = statement
-                .query_row([escape_path(path), escape_path(root)], |row| {
-                    Ok((row.get(0)?, row.get::<_, Sql<PathKey>>(1)?.0))
-                })
+                .query_row([Sql(key)], |row| row.get(0))
                 .optional()?;
-            let Some((path_id, key)) = found else {
+            let Some(path_id) = found else {
                 return Ok(None);
             };
             let file = file::current(connection, path_id)?;
