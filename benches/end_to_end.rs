@@ -15,16 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use floodmark::answers::Query;
-use floodmark::formats;
 use floodmark::index::view;
 use floodmark::ingest::engine::Engine;
-use floodmark::ingest::reader::Patience;
-use floodmark::ingest::verdict::OnBad;
 use floodmark::model::{Model, ModelOptions};
 use floodmark::search::Searcher;
 use floodmark::service::{follower, keep_fresh};
-use floodmark::sources::SourceOptions;
-use floodmark::worker::{Layout, Mode, Options, Run};
+use floodmark::worker::{Mode, Options, Run};
 use floodmark_operators::batch::Planner;
 
 const BATCH_TOKENS: usize = 512;
@@ -334,23 +330,8 @@ impl Bench {
 
 fn options(input: &Path, state: &Path, mode: Mode) -> Options {
     Options {
-        mode,
-        state: state.to_owned(),
-        sources: SourceOptions {
-            inputs: vec![input.to_owned()],
-            ..SourceOptions::default()
-        },
-        formats: formats::Options::default(),
-        batch_tokens: BATCH_TOKENS,
-        epochs_in_flight: 4,
-        epoch_target_ms: 400,
-        patience: Patience {
-            tries: 3,
-            base_ms: 500,
-        },
-        on_bad: OnBad::Keep,
-        layout: Layout::Threads(1),
         clock: || 0,
+        ..Options::new(mode, state, vec![input.to_owned()])
     }
 }
 

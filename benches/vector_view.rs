@@ -11,7 +11,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use floodmark::index::policy::Policy;
-use floodmark::index::{Change, Options, SourceError, VectorSource, VectorView};
+use floodmark::index::view::Options;
+use floodmark::index::{Change, SourceError, VectorSource, VectorView};
 
 const DIMENSION: usize = 384;
 const QUERIES: usize = 300;

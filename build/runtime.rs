@@ -4,10 +4,10 @@
 //!
 //! | `env!` | |
 //! |---|---|
-//! | `FLOODMARK_RUNTIME_ZST` | path of the compressed library, for `include_bytes!` |
-//! | `FLOODMARK_RUNTIME_FILE` | the library's own file name, `libonnxruntime.so.1.31.1` |
-//! | `FLOODMARK_RUNTIME_BLAKE3` | of the uncompressed library, 64 hexadecimal digits |
-//! | `FLOODMARK_RUNTIME_BYTES` | its uncompressed size |
+//! | `EMBEDDED_RUNTIME_ZST` | path of the compressed library, for `include_bytes!` |
+//! | `EMBEDDED_RUNTIME_FILE` | the library's own file name, `libonnxruntime.so.1.31.1` |
+//! | `EMBEDDED_RUNTIME_BLAKE3` | of the uncompressed library, 64 hexadecimal digits |
+//! | `EMBEDDED_RUNTIME_BYTES` | its uncompressed size |
 //!
 //! Without a library the build goes on: the program then looks for one where it runs.
 
@@ -53,10 +53,10 @@ pub fn embed(out: &Path) {
     }
     let file = library.file_name().unwrap_or_default().to_string_lossy();
     println!("cargo:rustc-cfg=embedded_runtime");
-    println!("cargo:rustc-env=FLOODMARK_RUNTIME_ZST={}", packed.display());
-    println!("cargo:rustc-env=FLOODMARK_RUNTIME_FILE={file}");
-    println!("cargo:rustc-env=FLOODMARK_RUNTIME_BLAKE3={hash}");
-    println!("cargo:rustc-env=FLOODMARK_RUNTIME_BYTES={}", bytes.len());
+    println!("cargo:rustc-env=EMBEDDED_RUNTIME_ZST={}", packed.display());
+    println!("cargo:rustc-env=EMBEDDED_RUNTIME_FILE={file}");
+    println!("cargo:rustc-env=EMBEDDED_RUNTIME_BLAKE3={hash}");
+    println!("cargo:rustc-env=EMBEDDED_RUNTIME_BYTES={}", bytes.len());
 }
 
 /// The newest by name; `scripts/setup` keeps one.

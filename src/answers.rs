@@ -12,6 +12,51 @@ use floodmark_operators::keys::{ChunkHash, ContentHash, Epoch};
 
 use crate::formats::Format;
 
+/// Keys as people read them. Between workers they travel as numbers.
+mod hexadecimal {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<T: Display, S: Serializer>(key: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(key)
+    }
+
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+
+    pub mod optional {
+        use super::*;
+
+        pub fn serialize<T: Display, S: Serializer>(
+            key: &Option<T>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match key {
+                Some(key) => to.collect_str(key),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+        where
+            T: FromStr<Err: Display>,
+            D: Deserializer<'de>,
+        {
+            let text = Option::<String>::deserialize(from)?;
+            text.map(|text| text.parse().map_err(D::Error::custom))
+                .transpose()
+        }
+    }
+}
+
 /// A path as answers show it.
 pub fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -124,7 +169,8 @@ pub struct Explanation {
     pub root: Option<String>,
     /// Bytes that were read.
     pub bytes: Option<u64>,
-    /// Hash of those bytes.
+    /// Hash of those bytes, 32 hexadecimal digits.
+    #[serde(with = "hexadecimal::optional")]
     pub content: Option<ContentHash>,
     /// How they were read.
     pub format: Option<Format>,
@@ -132,8 +178,27 @@ pub struct Explanation {
     pub model: Option<String>,
     /// The epoch in which this version became searchable.
     pub epoch: Option<Epoch>,
+    /// Documents of it that have chunks.
+    pub documents: u64,
     /// Its chunks, in order.
     pub chunks: Vec<ExplainedChunk>,
+    /// Its records that can't be indexed.
+    pub failures: Vec<ExplainedFailure>,
+}
+
+/// Why a record of a file is not in the index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedFailure {
+    /// The record in the file, from 0.
+    pub record: Option<u64>,
+    /// The line in the file, from 1.
+    pub line: Option<u64>,
+    /// A stable name of the reason.
+    pub reason: String,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
 }
 
 /// Where a file stands.
@@ -171,7 +236,8 @@ pub struct ExplainedChunk {
     pub start: u64,
     /// One past the last byte.
     pub end: u64,
-    /// Hash of its text: what its vector is filed under.
+    /// Hash of its text, 32 hexadecimal digits: what its vector is filed under.
+    #[serde(with = "hexadecimal")]
     pub text_hash: ChunkHash,
     /// Whether its vector is there.
     pub embedded: bool,
@@ -247,6 +313,19 @@ pub struct Verdict {
     pub embeddings: u64,
     /// What differs.
     pub differences: Vec<Difference>,
+    /// What could not be compared, as it changes or can't be read: neither equal nor different.
+    pub not_looked: Vec<NotLooked>,
+    /// How many more there are than these lists have room for.
+    pub more: u64,
+}
+
+/// A file or folder that could not be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotLooked {
+    /// Its path.
+    pub subject: String,
+    /// Why not.
+    pub why: String,
 }
 
 /// One difference.
@@ -265,7 +344,8 @@ pub struct Difference {
 /// One line of `floodmark export`, in this order of fields. Lines are sorted by path, document's place and chunk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exported {
-    /// The file, relative to its input.
+    /// The file, relative to its input and with `/`. Where files of several inputs are in the index, the name of the
+    /// input's folder stands before it, or its whole path if two have the same name.
     pub path: String,
     /// The document: its own id, or its number from 0.
     pub document: String,
@@ -275,7 +355,8 @@ pub struct Exported {
     pub start: u64,
     /// One past the last byte.
     pub end: u64,
-    /// Hash of its text.
+    /// Hash of its text, 32 hexadecimal digits.
+    #[serde(with = "hexadecimal")]
     pub text_hash: ChunkHash,
     /// BLAKE3 of its vector's little-endian f32, 32 hexadecimal digits.
     pub vector_hash: String,

@@ -32,7 +32,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use error::{CliError, Exit};
 
 use crate::config::{self, Layers};
-use crate::telemetry;
+use crate::{cpu, telemetry};
 
 /// A search index over files that is exactly as fresh as it says.
 ///
@@ -81,6 +81,16 @@ pub enum Command {
     /// Write docs/configuration.md
     #[command(hide = true)]
     Reference,
+}
+
+impl Command {
+    /// Whether it comes to the instructions of the vector index, which not every processor has.
+    fn indexes(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_) | Self::Replay(_) | Self::Start | Self::Search(_) | Self::Verify
+        )
+    }
 }
 
 /// The settings that each command uses, by the names of their groups. A flag of another group is refused: nothing that
@@ -207,7 +217,13 @@ pub fn main(
     };
     let config = layers.resolve()?;
     telemetry::init(&config);
-    match cli.command.unwrap_or(Command::Run(run::Args::default())) {
+    let command = cli.command.unwrap_or(Command::Run(run::Args::default()));
+    if command.indexes()
+        && let Some(complaint) = cpu::complaint(&cpu::lacking())
+    {
+        return Err(CliError::Failed(complaint));
+    }
+    match command {
         Command::Run(args) => run::run(&args, &config, out),
         Command::Replay(args) => replay::run(&args, &config, out),
         Command::Search(args) => search::run(&args, &config, out),

@@ -196,6 +196,19 @@ macro_rules! settings {
         }),*];
 
         impl Config {
+            /// The keys whose values differ.
+            pub fn changed(&self, other: &Self) -> Vec<&'static Key> {
+                let mut keys = keys();
+                let mut changed = Vec::new();
+                $($(
+                    let key = keys.next().expect("the table has one key a field, in their order");
+                    if self.$field != other.$field {
+                        changed.push(key);
+                    }
+                )*)*
+                changed
+            }
+
             /// Builds each field from what `values` finds for its key, in the order of the table.
             fn build(
                 layers: Layers,

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use floodmark_operators::keys::Epoch;
 
-use crate::answers::{Found, Query, Status};
+use crate::answers::{Found, Query, Retried, Status};
 
 pub use server::{Handler, Server};
 
@@ -43,6 +43,8 @@ pub enum Ask {
     Stop,
     /// Answer when this file is searchable as it is now on the disk.
     Wait(Wait),
+    /// Look again at what failed: at or below these absolute paths, or all of it if none is named.
+    RetryDead(Vec<PathBuf>),
 }
 
 /// For what, and how long.
@@ -66,6 +68,8 @@ pub enum Reply {
     Stopping,
     /// To [`Ask::Wait`]: since which epoch.
     Searchable(Epoch),
+    /// To [`Ask::RetryDead`].
+    Retried(Retried),
     /// To anything.
     Refused(Refusal),
 }
@@ -190,6 +194,14 @@ impl Client {
         });
         match self.ask(&ask, timeout.saturating_add(PATIENCE))? {
             Reply::Searchable(epoch) => Ok(epoch),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has the run look again at what failed at or below these paths, or at all of it if none is named.
+    pub fn retry_dead(&mut self, paths: &[PathBuf]) -> Result<Retried, ControlError> {
+        match self.ask(&Ask::RetryDead(paths.to_vec()), PATIENCE)? {
+            Reply::Retried(retried) => Ok(retried),
             other => Err(unexpected(&other)),
         }
     }

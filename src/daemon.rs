@@ -90,7 +90,7 @@ pub struct RunLock {
 impl RunLock {
     /// Makes the folder if it is missing and takes its lock. [`DaemonError::Running`]: someone else has it.
     pub fn acquire(state: &Path) -> Result<Self, DaemonError> {
-        std::fs::create_dir_all(state).map_err(file_error("make the state folder", state))?;
+        crate::store::create_folder(state).map_err(file_error("make the state folder", state))?;
         let _guard = guard(state)?;
         let path = state.join(PID_FILE);
         let mut file = OpenOptions::new()
@@ -217,7 +217,7 @@ pub fn launch(
     state: &Path,
     timeout: Duration,
 ) -> Result<Launched, DaemonError> {
-    std::fs::create_dir_all(state).map_err(file_error("make the state folder", state))?;
+    crate::store::create_folder(state).map_err(file_error("make the state folder", state))?;
     let path = state.join(LOG_FILE);
     let mut log = OpenOptions::new()
         .create(true)

@@ -27,11 +27,11 @@ use floodmark_operators::fingerprint::{Finding, fingerprint};
 use floodmark_operators::keys::{ChunkHash, ContentKey, Epoch};
 use floodmark_operators::memo::Memo;
 use floodmark_operators::offload::Pool;
-use floodmark_operators::parse::{Found, parse};
+use floodmark_operators::parse::parse;
 use floodmark_operators::source::{Admission, Feed, source};
 use floodmark_operators::upsert::{Slot, upsert};
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Concat, OkErr, Probe, ToStream};
+use timely::dataflow::operators::{Concat, Probe, ToStream};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 use crate::ingest::hint::Hint;
@@ -93,21 +93,15 @@ pub fn build(scope: Scope<'_, Epoch>, stages: Stages, ends: Ends, committed: &Pr
     let recovered = ends
         .ledger
         .is_some()
-        .then_some(Record::Recovered)
+        .then_some(Record::None)
         .to_stream(scope);
     let known = remember(ends.contents.to_stream(scope), memo.clone());
 
     let feed = ends.feed.map(|feed| feed as Box<dyn Feed<Hint>>);
     let hints = source(scope, feed, admission, committed.clone());
     let findings = fingerprint(hints, reader, &pool);
-    let (found, notes) = findings.ok_err(|finding| match finding {
-        Finding::Content(content, bytes, place) => Ok(Found {
-            content,
-            bytes,
-            place,
-        }),
-        Finding::Note(file) => Err(file),
-    });
+    let found = findings.clone().flat_map(Finding::content);
+    let notes = findings.flat_map(Finding::note);
     let parsed = parse(found, memo.clone(), parser, &pool);
     let chunked = chunk(parsed, memo.clone(), chunker, &pool);
 
@@ -140,7 +134,7 @@ pub fn build(scope: Scope<'_, Epoch>, stages: Stages, ends: Ends, committed: &Pr
         batch_tokens,
     );
 
-    let of_files = notes.map(|file| Record::Row(Row::File(file)));
+    let of_files = notes.map(|file| Some(Row::File(file)));
     let of_findings = chunked.flat_map(move |finding| verdict::rows(finding, on_bad));
     let of_texts = embedded.flat_map(verdict::embedded);
     let rows: StreamVec<_, Record> = recovered

@@ -18,6 +18,7 @@ mod blas;
 mod build;
 mod disk;
 mod faiss;
+mod inspect;
 pub mod policy;
 mod snapshot;
 pub mod view;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use floodmark_operators::keys::Epoch;
 
 pub use disk::{Manifest, RecallSample, last_build};
+pub use inspect::{Inspection, compare, inspect};
 pub use snapshot::{Hit, Snapshot};
 pub use view::VectorView;
 

@@ -221,8 +221,7 @@ fn hit(store: &Snapshot, label: Label, score: f64) -> Result<Option<Hit>, StoreE
     other_paths.dedup();
     let metadata: Map<String, Value> = serde_json::from_str(&first.metadata).unwrap_or_default();
     let stale = store
-        .file(&first.root, &first.path)?
-        .and_then(|detail| detail.file)
+        .file_of(crate::sources::key(&first.root, &first.path))?
         .is_some_and(|file| file.stale());
     Ok(Some(Hit {
         path: here,

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use floodmark_operators::keys::Epoch;
 
-use crate::answers::{FileCounts, Found, Lag, Query, Status};
+use crate::answers::{FileCounts, Found, Lag, Query, Retried, Status};
 use crate::control::{Handler, Refusal, RefusalKind};
+use crate::dead;
 use crate::index::last_build;
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
 use crate::search::{SearchError, Searcher, VIEW};
 use crate::sources::{Identity, Roots};
 use crate::store::row::FileRow;
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, Standing, StoreError};
 use crate::worker::Handle;
 
 /// Tells the view that there is something to follow.
@@ -153,6 +154,20 @@ impl Handler for Service {
                 .wait_for_commit(deadline.min(Instant::now() + Duration::from_millis(100)));
         }
     }
+
+    fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal> {
+        let reader = self.searcher.reader();
+        let files = reader
+            .snapshot()
+            .and_then(|store| dead::files(&store, paths));
+        let files = files.map_err(|error| refusal(error.into()))?;
+        let count = files.len() as u64;
+        self.handle.retry_dead(files);
+        Ok(Retried {
+            files: count,
+            running: true,
+        })
+    }
 }
 
 fn stat(path: &Path) -> Option<Identity> {
@@ -176,12 +191,14 @@ impl Service {
             return Ok(None);
         };
         let store = self.searcher.reader().snapshot()?;
-        let stored = store
-            .file(&root.path, &below)?
-            .and_then(|detail| detail.file);
+        let stored = store.file_of(crate::sources::key(&root.path, &below))?;
         let same = match (&stored, identity) {
             (None, None) => self.handle.progress().scanned(),
             (Some(stored), Some(_)) => stored.identity == identity && stored.partial.is_none(),
+            // A dead letter whose file was moved to the failed ones.
+            (Some(stored), None) => {
+                stored.identity.is_none() && matches!(stored.standing, Standing::Dead { .. })
+            }
             _ => false,
         };
         Ok(same.then(|| store.epoch()))

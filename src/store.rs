@@ -31,8 +31,10 @@ mod commit;
 mod error;
 mod export;
 mod file;
+mod inspect;
 mod lock;
 mod lookup;
+mod mend;
 mod reader;
 mod recover;
 pub mod row;
@@ -49,6 +51,7 @@ pub use export::ExportRow;
 pub use file::{Partial, Standing, StoredFile, Version};
 pub use lock::{Holder, holder};
 pub use lookup::{ChunkDetail, DeadRow, FileDetail, FileSpan, Occurrence, SegmentDetail};
+pub use mend::Doubts;
 pub use reader::Reader;
 pub use recover::{RecoveredFile, Recovery, StoredContent};
 pub use snapshot::{Change, Counts, FileCounts, Model, Snapshot};
@@ -103,7 +106,7 @@ impl Store {
     /// [`StoreError::Locked`] within a second if another process has it; `Newer`, `Foreign`, `Corrupt`, `Model`,
     /// `NoWal`: see there; otherwise what the operating system or SQLite said.
     pub fn open(dir: &Path, model: &ModelKey, clock: Clock) -> Result<Self, StoreError> {
-        create_folder(dir)?;
+        create_folder(dir).context("create", dir)?;
         let lock = Lock::take(dir, clock())?;
         let path = dir.join(DATABASE);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -170,22 +173,16 @@ impl Store {
     }
 }
 
-fn create_folder(dir: &Path) -> Result<(), StoreError> {
+/// Makes a state folder that only its owner may look into, if there is none.
+pub(crate) fn create_folder(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
     // Texts of the user's files lie in it.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .context("create", dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // A new name is durable only when its folder is.
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or_else(|| Path::new("."));
-    File::open(parent)
-        .and_then(|folder| folder.sync_all())
-        .context("sync", parent)
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// What holds for every connection.

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -18,6 +18,9 @@ use crate::config::{Config, LogFormat};
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 /// Whether standard error is read by a program, which gets JSON to the very end.
 static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Exchanges the filter of the log that was set up; its own type names the log's format.
+static REFILTER: OnceLock<Box<dyn Fn(EnvFilter) -> bool + Send + Sync>> = OnceLock::new();
 
 /// Time between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -35,18 +38,30 @@ pub fn init(config: &Config) {
     let _ = match config.log_format {
         LogFormat::Json => {
             JSON.store(true, Ordering::Relaxed);
-            builder
+            let builder = builder
                 .json()
                 .with_target(true)
                 .flatten_event(true)
-                .try_init()
+                .with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = REFILTER.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+            builder.try_init()
         }
         LogFormat::Text => {
             let colours = io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            builder.compact().with_ansi(colours).try_init()
+            let builder = builder.compact().with_ansi(colours).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = REFILTER.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+            builder.try_init()
         }
     };
+}
+
+/// From now on logs what `config` says. The format stays.
+pub fn refilter(config: &Config) -> bool {
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    REFILTER.get().is_some_and(|refilter| refilter(filter))
 }
 
 /// RFC 3339 in UTC, to the millisecond.

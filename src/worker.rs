@@ -24,11 +24,15 @@ use crate::dataflow::{Ends, Stages, build};
 use crate::error::ErrorKind;
 use crate::formats::{self, Piece, Recipe};
 use crate::ingest::engine::Engine;
+use crate::ingest::failed::{FailedDirError, Mover};
 use crate::ingest::hint::{Known, Standing};
 use crate::ingest::ledger::{StoreLedger, Witness};
+use crate::ingest::line::{Line, Scout};
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::progress::{Progress, Report};
-use crate::ingest::queue::{Acknowledge, Arrival, Pace, Queue, Standpoint, WakerSlot, wake};
+use crate::ingest::queue::{
+    Acknowledge, Arrival, Pace, Queue, Remembered, Standpoint, WakerSlot, wake,
+};
 use crate::ingest::reader::{Patience, Reader};
 use crate::ingest::scout::Scouts;
 use crate::ingest::verdict::OnBad;
@@ -72,10 +76,38 @@ pub struct Options {
     pub patience: Patience,
     /// What happens to the good version of a file that turned bad.
     pub on_bad: OnBad,
+    /// Where dead files are moved to, if they are.
+    pub failed_dir: Option<PathBuf>,
     /// Who works on it.
     pub layout: Layout,
     /// For time stamps that people read.
     pub clock: Clock,
+}
+
+impl Options {
+    /// One worker, `inputs` into `state`, and for the rest the defaults of docs/configuration.md.
+    pub fn new(mode: Mode, state: impl Into<PathBuf>, inputs: Vec<PathBuf>) -> Self {
+        Self {
+            mode,
+            state: state.into(),
+            sources: SourceOptions {
+                inputs,
+                ..SourceOptions::default()
+            },
+            formats: formats::Options::default(),
+            batch_tokens: 512,
+            epochs_in_flight: 4,
+            epoch_target_ms: 400,
+            patience: Patience {
+                tries: 3,
+                base_ms: 500,
+            },
+            on_bad: OnBad::Keep,
+            failed_dir: None,
+            layout: Layout::Threads(1),
+            clock: || jiff::Timestamp::now().as_millisecond(),
+        }
+    }
 }
 
 /// Who works on it.
@@ -131,6 +163,9 @@ pub enum RunError {
     /// The globs.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+    /// Where dead files would go.
+    #[error(transparent)]
+    Failed(#[from] FailedDirError),
     /// No thread could be started.
     #[error("the system refuses a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -144,7 +179,7 @@ impl RunError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Roots(_) | Self::Selection(_) => ErrorKind::Config,
+            Self::Roots(_) | Self::Selection(_) | Self::Failed(_) => ErrorKind::Config,
             Self::Thread(_) | Self::Cluster(_) => ErrorKind::Retry,
         }
     }
@@ -172,9 +207,9 @@ impl Handle {
         self.tell(Arrival::Stop);
     }
 
-    /// Looks at every dead letter again.
-    pub fn retry_dead(&self) {
-        self.tell(Arrival::RetryDead);
+    /// Looks again at these files, given by root and path below it.
+    pub fn retry_dead(&self, files: Vec<(PathBuf, PathBuf)>) {
+        self.tell(Arrival::Retry(files));
     }
 
     /// How far behind the index is.
@@ -201,6 +236,20 @@ impl Run {
         witnesses: Vec<Box<dyn Witness>>,
         stop: Arc<dyn Fn(String) + Send + Sync>,
     ) -> Result<Self, RunError> {
+        Self::start_from(None, options, engine, witnesses, stop)
+    }
+
+    /// The same, with the files of `source` in place of all that lie in the inputs. Its paths lie below them all the same.
+    ///
+    /// # Errors
+    /// See [`RunError`]; nothing was changed then.
+    pub fn start_from(
+        source: Option<Box<dyn Scout>>,
+        options: Options,
+        engine: Engine,
+        witnesses: Vec<Box<dyn Witness>>,
+        stop: Arc<dyn Fn(String) + Send + Sync>,
+    ) -> Result<Self, RunError> {
         let recipe = Recipe::new(&options.formats, &engine.tokenizer);
         let (arrivals, arrived) = unbounded();
         let handle = Handle {
@@ -212,6 +261,21 @@ impl Run {
         let mut scouts = None;
         let mut first = 1;
         if options.layout.owns_the_state() {
+            let selection = Arc::new(selection(&options)?);
+            let roots: Vec<PathBuf> = selection
+                .roots()
+                .iter()
+                .map(|root| root.path.clone())
+                .collect();
+            let mover = match &options.failed_dir {
+                Some(folder) => Some(Mover::new(
+                    folder,
+                    &roots,
+                    Duration::from_millis(options.sources.settle_ms),
+                    options.clock,
+                )?),
+                None => None,
+            };
             let store = Store::open(&options.state, &engine.key, options.clock)?;
             let mut current = CurrentContents {
                 recipe: &recipe,
@@ -225,12 +289,6 @@ impl Run {
                 })?
             };
             first = recovery.upper + 1;
-            let selection = Arc::new(selection(&options)?);
-            let roots: Vec<PathBuf> = selection
-                .roots()
-                .iter()
-                .map(|root| root.path.clone())
-                .collect();
             let Recovered { slots, files } = recovered(&recovery, &current.keys, &roots);
             let Recovery {
                 contents,
@@ -244,6 +302,10 @@ impl Run {
                 target_ms: options.epoch_target_ms,
                 once: options.mode != Mode::Watch,
             };
+            let failed = match mover {
+                Some(mover) => Some(mover.start(handle.arrivals.clone(), handle.waker.clone())?),
+                None => None,
+            };
             let channels = (arrived, doubts);
             let queue = Queue::new(
                 roots,
@@ -252,6 +314,7 @@ impl Run {
                 pace,
                 handle.progress.clone(),
                 handle.waker.clone(),
+                failed,
             );
             let mut all: Vec<Box<dyn Witness>> = vec![
                 Box::new(Report(handle.progress.clone())),
@@ -271,20 +334,20 @@ impl Run {
                     .collect(),
                 vectors: embedded,
             };
-            scouts = match options.mode {
-                Mode::Replay => {
-                    let (found, report) = replay(&selection);
-                    let _ = handle.arrivals.send(Arrival::Found(found, Some(1)));
-                    let _ = handle.arrivals.send(Arrival::Scanned(1, report));
+            let line = Line::new(selection, handle.arrivals.clone(), handle.waker.clone());
+            scouts = match (source, options.mode) {
+                (Some(source), _) => {
+                    source.start(line, doubted)?;
                     None
                 }
-                mode => Some(Scouts::start(
-                    selection,
-                    handle.arrivals.clone(),
-                    doubted,
-                    handle.waker.clone(),
-                    mode == Mode::Watch,
-                )?),
+                (None, Mode::Replay) => {
+                    let (found, report) = replay(line.selection());
+                    let pass = line.next_pass();
+                    let _ = line.send(Arrival::Found(found, Some(pass)));
+                    let _ = line.send(Arrival::Scanned(pass, report));
+                    None
+                }
+                (None, mode) => Some(Scouts::start(line, doubted, mode == Mode::Watch)?),
             };
         }
         let stages = Stages {
@@ -399,13 +462,13 @@ const PIECES: [Piece; 4] = [
 ];
 
 /// Finds the contents that today's recipe would read in the same way.
-struct CurrentContents<'a> {
-    recipe: &'a Recipe,
-    keys: HashSet<ContentKey>,
+pub(crate) struct CurrentContents<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) keys: HashSet<ContentKey>,
 }
 
 impl CurrentContents<'_> {
-    fn judge(&mut self, content: &crate::store::StoredContent) {
+    pub(crate) fn judge(&mut self, content: &crate::store::StoredContent) {
         let key = |piece: &Piece| self.recipe.content_key(content.hash, content.format, piece);
         if PIECES.iter().any(|piece| key(piece) == content.key) {
             self.keys.insert(content.key);
@@ -413,9 +476,9 @@ impl CurrentContents<'_> {
     }
 }
 
-struct Recovered {
+pub(crate) struct Recovered {
     slots: Vec<(floodmark_operators::upsert::Slot, ContentKey)>,
-    files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
+    pub(crate) files: Vec<Remembered>,
 }
 
 /// Divides what the store holds into what epoch 0 replays and what the queue knows.
@@ -423,7 +486,11 @@ struct Recovered {
 /// A file whose contents are known goes through the dataflow as it stands, also when an older recipe made it: it stays in
 /// the index until the new reading replaces it. One whose contents are not known whole (another model, a repair) is read
 /// again; until then it is not in the index, because there is no vector for it.
-fn recovered(recovery: &Recovery, current: &HashSet<ContentKey>, roots: &[PathBuf]) -> Recovered {
+pub(crate) fn recovered(
+    recovery: &Recovery,
+    current: &HashSet<ContentKey>,
+    roots: &[PathBuf],
+) -> Recovered {
     let whole: HashSet<ContentKey> = recovery.contents.iter().map(|(key, _)| *key).collect();
     let mut slots = Vec::new();
     let mut files = Vec::new();
@@ -449,6 +516,7 @@ fn recovered(recovery: &Recovery, current: &HashSet<ContentKey>, roots: &[PathBu
                 Standpoint::Settled
             }
             crate::store::Standing::Retrying { .. } => Standpoint::Retrying,
+            crate::store::Standing::Dead { .. } if file.identity.is_none() => Standpoint::Moved,
             crate::store::Standing::Dead { .. } => Standpoint::Dead,
         };
         let standing = file.version.map(|version| Standing {
@@ -462,12 +530,13 @@ fn recovered(recovery: &Recovery, current: &HashSet<ContentKey>, roots: &[PathBu
             standing,
             filling,
         };
-        files.push((
-            file.root.to_path_buf(),
-            file.path.clone(),
+        files.push(Remembered {
+            root: file.root.to_path_buf(),
+            path: file.path.clone(),
             known,
+            last_seen: file.identity,
             standpoint,
-        ));
+        });
     }
     if elsewhere > 0 {
         tracing::warn!(

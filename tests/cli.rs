@@ -1,12 +1,12 @@
 //! The program as a person calls it: what it prints where, and with which status it ends.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use floodmark::answers::{Found, Hit, Query, Status};
+use floodmark::answers::{Found, Hit, Query, Retried, Status};
 use floodmark::control::{Handler, Refusal, Server};
 use floodmark::daemon::RunLock;
 
@@ -473,6 +473,13 @@ impl Handler for OneText {
     fn wait(&self, _path: &Path, _timeout: Duration) -> Result<u64, Refusal> {
         Ok(17)
     }
+
+    fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal> {
+        Ok(Retried {
+            files: paths.len() as u64,
+            running: true,
+        })
+    }
 }
 
 #[test]
@@ -513,6 +520,9 @@ fn status_and_search_ask_the_run_that_is_under_way() {
         (&17.into(), &serde_json::Value::Null)
     );
     assert!(stdout(&place.run(&["status"])).contains("0 indexed, 0 retrying, 0 dead"));
+
+    let retried = json(&["dead", "retry", "a.md", "sub", "--json"], 0);
+    assert_eq!(retried, serde_json::json!({"files": 2, "running": true}));
 
     let found = json(&["search", "high", "tide", "-k", "3", "--json"], 0);
     assert_eq!(found["hits"][0]["text"], "the tide\ncame in");

@@ -34,8 +34,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::thread::JoinHandle;
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Sender, unbounded};
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -53,6 +54,50 @@ pub trait Ledger<R>: Send {
     fn commit(&mut self, upper: Epoch, rows: Vec<(Epoch, R)>);
 }
 
+type Batch<R> = (Epoch, Vec<(Epoch, R)>);
+
+/// The ledger's thread. It ends, ledger and all, before the operator does.
+struct Clerk<R> {
+    batches: Option<Sender<Batch<R>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<R: Send + 'static> Clerk<R> {
+    fn new(mut ledger: Box<dyn Ledger<R>>, written: impl Fn() + Send + 'static) -> Self {
+        let (batches, queue) = unbounded::<Batch<R>>();
+        let serve = move || {
+            for (upper, rows) in queue {
+                ledger.commit(upper, rows);
+                written();
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("commit".into())
+            .spawn(serve);
+        Self {
+            batches: Some(batches),
+            thread: Some(thread.expect("a thread for the ledger")),
+        }
+    }
+
+    fn write(&self, upper: Epoch, rows: Vec<(Epoch, R)>) {
+        let batches = self.batches.as_ref().expect("open until it is dropped");
+        batches
+            .send((upper, rows))
+            .expect("the ledger's thread lives as long as this operator");
+    }
+}
+
+impl<R> Drop for Clerk<R> {
+    fn drop(&mut self) {
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Commits `rows` epoch by epoch to `ledger`, which is `Some` on worker 0 and `None` on all others.
 pub fn commit<'scope, R: ExchangeData>(
     rows: StreamVec<'scope, Epoch, R>,
@@ -67,21 +112,13 @@ pub fn commit<'scope, R: ExchangeData>(
             drop(initial);
             let waker = worker.sync_activator_for(info.address.to_vec());
             let (done_sender, done) = unbounded::<()>();
-            let (batches, queue) = unbounded::<(Epoch, Vec<(Epoch, R)>)>();
-            if let Some(mut ledger) = ledger {
-                let serve = move || {
-                    for (upper, rows) in queue {
-                        ledger.commit(upper, rows);
-                        // Either end may be gone when the dataflow was dropped; what was committed stays committed.
-                        let _ = done_sender.send(());
-                        let _ = waker.activate();
-                    }
-                };
-                std::thread::Builder::new()
-                    .name("commit".into())
-                    .spawn(serve)
-                    .expect("a thread for the ledger");
-            }
+            let clerk = ledger.map(|ledger| {
+                Clerk::new(ledger, move || {
+                    // Either end may be gone when the dataflow was dropped; what was committed stays committed.
+                    let _ = done_sender.send(());
+                    let _ = waker.activate();
+                })
+            });
             let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<R>)> = BTreeMap::new();
             let mut committing: Vec<Capability<Epoch>> = Vec::new();
             move |(input, frontier), _output| {
@@ -107,10 +144,8 @@ pub fn commit<'scope, R: ExchangeData>(
                     closed.extend(rows.into_iter().map(|row| (epoch, row)));
                 }
                 if let Some(last) = committing.last() {
-                    let upper = *last.time() + 1;
-                    batches
-                        .send((upper, closed))
-                        .expect("the ledger's thread lives as long as this operator");
+                    let clerk = clerk.as_ref().expect("rows come to worker 0 only");
+                    clerk.write(*last.time() + 1, closed);
                 }
             }
         },

@@ -13,6 +13,7 @@ use timely::dataflow::channels::pact::Exchange;
 
 use crate::keys::{ContentKey, Epoch, PathKey};
 use crate::offload::{Pool, offload};
+use crate::parse::Found;
 
 /// What a look at a file found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +22,28 @@ pub enum Finding<B, P, N> {
     Content(ContentKey, B, P),
     /// Something to remember about a file, without bytes.
     Note(N),
+}
+
+impl<B, P, N> Finding<B, P, N> {
+    /// What is on its way to the parser.
+    pub fn content(self) -> Option<Found<B, P>> {
+        match self {
+            Self::Content(content, bytes, place) => Some(Found {
+                content,
+                bytes,
+                place,
+            }),
+            Self::Note(_) => None,
+        }
+    }
+
+    /// What is only remembered.
+    pub fn note(self) -> Option<N> {
+        match self {
+            Self::Content(..) => None,
+            Self::Note(note) => Some(note),
+        }
+    }
 }
 
 /// Looks at files. Called on many threads at once.

@@ -2,13 +2,21 @@
 
 use std::io::Write;
 
-use super::{CliError, Exit, print};
+use super::{CliError, Exit, print, setup};
 use crate::answers::{Diagnosis, Health};
 use crate::config::Config;
+use crate::doctor::{self, Patient};
 
 /// Looks at everything a run needs.
-pub fn run(_config: &Config, _out: &mut dyn Write) -> Result<Exit, CliError> {
-    Err(CliError::NotBuilt("doctor"))
+pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let diagnosis = doctor::diagnose(&Patient {
+        state: &config.state,
+        sources: &setup::sources(config),
+        model: &setup::model_options(config),
+        batch_tokens: config.batch_tokens,
+        configuration: config.file.as_deref(),
+    });
+    write(&diagnosis, config.json, out)
 }
 
 /// Writes it for people or for programs; yes means that nothing is bad.

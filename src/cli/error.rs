@@ -13,7 +13,8 @@ pub const EXIT_STATUS: &str = "\
 Exit status:
   0   done; the answer is yes: hits were found, nothing differs, nothing is to be mended
   1   the answer is no: no hit, a difference, something to mend; or a command that does something could not do it
-  2   a command that answers a question (search, status, explain, plan, verify, doctor) could not look
+  2   a command that answers a question (search, status, explain, plan, verify, export, dead list, doctor)
+      could not look
   78  the configuration or the command line is wrong
   101 a defect of floodmark itself; 130 and 143: stopped by a second SIGINT or SIGTERM";
 

@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::{CliError, Exit, print};
+use super::{CliError, Exit, print, setup};
 use crate::answers::{Explanation, Standing};
 use crate::config::Config;
+use crate::explain::{ExplainError, explain};
+use crate::store::Reader;
 
 /// Which file.
 #[derive(Debug, clap::Args)]
@@ -16,11 +18,17 @@ pub struct Args {
 }
 
 /// Looks the file up in the store, and holds what is on the disk against it.
-pub fn run(_args: &Args, config: &Config, _out: &mut dyn Write) -> Result<Exit, CliError> {
+pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
     if !config.state.is_dir() {
         return Err(CliError::NoState(config.state.clone()));
     }
-    Err(CliError::NotBuilt("explain"))
+    let could_not = |error: ExplainError| CliError::CouldNotLook(error.to_string());
+    let store = Reader::open(&config.state)
+        .and_then(|reader| reader.snapshot())
+        .map_err(|error| could_not(error.into()))?;
+    let sources = setup::sources(config);
+    let explanation = explain(&store, &config.state, &sources, &args.path).map_err(could_not)?;
+    write(&explanation, config.json, out)
 }
 
 /// Writes it for people or for programs; yes means that the file is in the index as it is on the disk.
@@ -49,6 +57,8 @@ pub fn write(explanation: &Explanation, json: bool, out: &mut dyn Write) -> Resu
     );
     pair("model", explanation.model.clone());
     pair("epoch", explanation.epoch.map(|epoch| epoch.to_string()));
+    let documents = explanation.documents;
+    pair("documents", (documents > 0).then(|| documents.to_string()));
     print::pairs(out, &pairs)?;
     for chunk in &explanation.chunks {
         let vector = if chunk.embedded {
@@ -66,6 +76,19 @@ pub fn write(explanation: &Explanation, json: bool, out: &mut dyn Write) -> Resu
             "  document {document}, chunk {}: bytes {}-{}, text {}{vector}{shared}",
             chunk.chunk, chunk.start, chunk.end, chunk.text_hash
         )?;
+    }
+    for failure in &explanation.failures {
+        let record = failure.record.map(|record| format!("record {record}"));
+        let line = failure.line.map(|line| format!("line {line}"));
+        let place: Vec<String> = record.into_iter().chain(line).collect();
+        writeln!(
+            out,
+            "  {}: {}: {}",
+            place.join(", "),
+            failure.reason,
+            print::plain(&failure.message)
+        )?;
+        writeln!(out, "      {}", print::plain(&failure.advice))?;
     }
     Ok(exit)
 }

@@ -2,16 +2,39 @@
 
 use std::io::Write;
 
-use super::{CliError, Exit, print};
+use super::{CliError, Exit, print, setup};
 use crate::answers::{Change, Plan};
 use crate::config::Config;
+use crate::plan::Planner;
+use crate::verify;
 
 /// Files that are listed for people; `--json` has all.
 const LISTED: usize = 20;
 
 /// Compares the inputs with the store, reads what is new or changed, changes nothing.
-pub fn run(_config: &Config, _out: &mut dyn Write) -> Result<Exit, CliError> {
-    Err(CliError::NotBuilt("plan"))
+pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let could_not_look = CliError::CouldNotLook;
+    let selection =
+        verify::selection(&setup::sources(config), &config.state).map_err(could_not_look)?;
+    if let Some(root) = selection.roots().iter().find(|root| !root.path.is_dir()) {
+        return Err(could_not_look(format!(
+            "the input {} is not there",
+            root.given.display()
+        )));
+    }
+    let model = setup::model(config).map_err(|error| could_not_look(error.to_string()))?;
+    let planner = Planner {
+        state: &config.state,
+        selection: &selection,
+        reading: &setup::reading(config, &model),
+        model: &model,
+        batch_tokens: config.batch_tokens,
+    };
+    let plan = planner
+        .plan()
+        .map_err(|error| could_not_look(error.to_string()))?;
+    write(&plan, config.json, out)?;
+    Ok(Exit::Done)
 }
 
 /// Writes it for people or for programs.

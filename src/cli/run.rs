@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{CliError, Exit, setup};
 use crate::config::Config;
 use crate::control::Server;
 use crate::daemon::{self, RunLock};
 use crate::ingest::engine::Engine;
+use crate::ingest::scout::{Scouts, Timer};
 use crate::service::{Service, follower, keep_fresh};
 use crate::sources::SourceOptions;
 use crate::worker::{Mode, Options, Run};
@@ -52,7 +53,8 @@ pub(super) fn run_with(
     let run = Run::start(options, engine, vec![witness], Arc::new(stop_now)).map_err(failed)?;
     let handle = run.handle();
     let stopping = handle.clone();
-    let _stop = signals::install(move || stopping.stop(), || {})
+    let reload = reload(config, run.scouts().map(Scouts::timer));
+    let _stop = signals::install(move || stopping.stop(), reload)
         .map_err(|error| CliError::Failed(format!("can't handle signals: {error}")))?;
     let searcher = setup::searcher(config, &model, false)?;
     let view = keep_fresh(searcher.clone(), commits).map_err(failed)?;
@@ -88,6 +90,56 @@ pub(super) fn run_with(
     );
     drop(lock);
     Ok(Exit::Done)
+}
+
+/// Settings that a run takes up without being started again.
+const LIVE: &[&str] = &["log", "rescan", "settle", "poll-interval"];
+
+/// What SIGHUP does: the configuration is read again. A bad one changes nothing.
+fn reload(config: &Config, timer: Option<Timer>) -> impl Fn() + Send + 'static {
+    let current = Mutex::new(config.clone());
+    move || {
+        let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = match current.reload() {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(%error, "the configuration was not taken up; the run goes on by the old one");
+                return;
+            }
+        };
+        let changed = current.changed(&new);
+        let (live, later): (Vec<_>, Vec<_>) = changed
+            .iter()
+            .map(|key| key.name)
+            .partition(|name| LIVE.contains(name));
+        if live.contains(&"log") {
+            telemetry::refilter(&new);
+        }
+        if let Some(timer) = timer
+            .as_ref()
+            .filter(|_| live.iter().any(|name| *name != "log"))
+        {
+            timer.retime(&setup::sources(&new));
+        }
+        if !later.is_empty() {
+            tracing::warn!(
+                settings = later.join(", "),
+                "changed, and taken up by the next start only"
+            );
+            // Said again at each reload until then: what was not taken up is still another value.
+        }
+        tracing::info!(
+            settings = live.join(", "),
+            "the configuration was read again"
+        );
+        if later.is_empty() {
+            *current = new;
+        } else {
+            current.log = new.log;
+            (current.rescan, current.settle) = (new.rescan, new.settle);
+            current.poll_interval = new.poll_interval;
+        }
+    }
 }
 
 /// The part of a process that does not own the state: its workers.

@@ -7,6 +7,7 @@ use crate::config::{self, Config};
 use crate::formats::{self, ChunkOptions};
 use crate::index::{policy::Policy, view};
 use crate::ingest::reader::Patience;
+use crate::ingest::reading::Reading;
 use crate::ingest::verdict::OnBad;
 use crate::model::{Device, Model, ModelOptions};
 use crate::search::Searcher;
@@ -39,6 +40,7 @@ pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
             config::OnBad::Keep => OnBad::Keep,
             config::OnBad::Drop => OnBad::Drop,
         },
+        failed_dir: config.failed_dir.clone(),
         layout: layout(config)?,
         clock,
     })
@@ -109,6 +111,15 @@ pub fn model_options(config: &Config) -> ModelOptions {
 /// What the model said.
 pub fn model(config: &Config) -> Result<Model, CliError> {
     Model::open(&model_options(config)).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// How files become texts, for those who only look.
+pub fn reading(config: &Config, model: &Model) -> Reading {
+    Reading::new(
+        &formats(config),
+        Arc::new(model.clone()),
+        model.tokenizer_id(),
+    )
 }
 
 /// How the vector view is built.

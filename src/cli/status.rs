@@ -1,6 +1,7 @@
 //! `floodmark status`
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::{CliError, Exit, print};
 use crate::answers::Status;
@@ -10,17 +11,43 @@ use crate::daemon;
 use crate::service::stored_status;
 use crate::store::{Reader, StoreError};
 
+/// How long a process that no longer answers may take to be gone.
+const DYING_TRIES: u32 = 40;
+const DYING_PAUSE: Duration = Duration::from_millis(25);
+
 /// Asks the run that is under way, or else the store.
 pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
     if !config.state.is_dir() {
         return Err(CliError::NoState(config.state.clone()));
     }
-    let running =
-        daemon::probe(&config.state).map_err(|error| CliError::CouldNotLook(error.to_string()))?;
-    let status = match (running, Client::connect(&config.state)?) {
-        (Some(_), Some(mut client)) => client.status()?,
-        // A run that has not opened its socket yet, or none: what is committed is in the store.
-        (running, _) => {
+    let probe =
+        || daemon::probe(&config.state).map_err(|error| CliError::CouldNotLook(error.to_string()));
+    let mut running = probe()?;
+    let asked = match (&running, Client::connect(&config.state)?) {
+        (Some(_), Some(mut client)) => match client.status() {
+            Ok(status) => Some(status),
+            // It may be dying: the kernel closes its socket a moment before it frees its lock. Then the store answers.
+            Err(error) => {
+                for _ in 0..DYING_TRIES {
+                    running = probe()?;
+                    if running.is_none() {
+                        break;
+                    }
+                    std::thread::sleep(DYING_PAUSE);
+                }
+                if running.is_some() {
+                    return Err(error.into());
+                }
+                None
+            }
+        },
+        // A run that has not opened its socket yet, or none.
+        _ => None,
+    };
+    let status = match asked {
+        Some(status) => status,
+        // What is committed is in the store.
+        None => {
             let could_not_look = |error: StoreError| CliError::CouldNotLook(error.to_string());
             let reader = Reader::open(&config.state).map_err(could_not_look)?;
             let stored = stored_status(&reader, &config.state).map_err(could_not_look)?;

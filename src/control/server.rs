@@ -13,7 +13,7 @@ use floodmark_operators::keys::Epoch;
 
 use super::wire::{ASK_BYTES_MAX, Body, Connection, Line, parse};
 use super::{Ask, PROTOCOL, Refusal, RefusalKind, Reply, SOCKET, address};
-use crate::answers::{Found, Query, Status};
+use crate::answers::{Found, Query, Retried, Status};
 use crate::daemon::RunLock;
 
 /// What a run can say. Called from several threads at a time, none of which is a worker's.
@@ -26,6 +26,8 @@ pub trait Handler: Send + Sync + 'static {
     fn stop(&self);
     /// Blocks until the file is searchable as it is on the disk, at most for `timeout`.
     fn wait(&self, path: &Path, timeout: Duration) -> Result<Epoch, Refusal>;
+    /// Begins to look again at what failed at or below these absolute paths; at all of it if there are none.
+    fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal>;
 }
 
 /// Connections served at a time; one more is told to come back.
@@ -192,6 +194,7 @@ fn reply(handler: &dyn Handler, ask: Ask) -> Reply {
                 Duration::from_millis(wait.timeout_ms).min(WAIT_MAX),
             )
             .map(Reply::Searchable),
+        Ask::RetryDead(paths) => handler.retry_dead(&paths).map(Reply::Retried),
         Ask::Stop => {
             handler.stop();
             Ok(Reply::Stopping)

@@ -45,6 +45,13 @@ impl Handler for Echo {
         }
         Ok(3)
     }
+
+    fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal> {
+        Ok(Retried {
+            files: paths.len() as u64,
+            running: true,
+        })
+    }
 }
 
 struct Run {
@@ -121,6 +128,7 @@ fn each_question_gets_its_answer() {
             .unwrap(),
         3
     );
+    assert_eq!(client.retry_dead(&["/a".into()]).unwrap().files, 1);
     assert!(!run.handler.stopped.load(Ordering::SeqCst));
     client.stop().unwrap();
     assert!(run.handler.stopped.load(Ordering::SeqCst));

@@ -172,3 +172,13 @@ fn what_is_no_program_can_not_be_launched() {
     .unwrap_err();
     assert!(error.to_string().contains("/no/such/program"), "{error}");
 }
+
+#[test]
+fn a_state_folder_that_is_made_here_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("above/state");
+    let _lock = RunLock::acquire(&state).unwrap();
+    let mode = std::fs::metadata(&state).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

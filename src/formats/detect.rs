@@ -14,12 +14,13 @@ use crate::store::row::Failure;
 ///
 /// `unsupported` for a kind that is known and not read, `encrypted`, and `binary` for what is not text.
 pub fn detect(path: &Path, first_bytes: &[u8]) -> Result<Format, Failure> {
-    if let Some(failure) = refused(first_bytes) {
-        return Err(failure);
+    if is_encrypted(first_bytes) {
+        let advice = "decrypt it, or exclude it";
+        return Err(failure("encrypted", "the file is encrypted", advice));
     }
     let lower = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().to_lowercase());
     let extension = lower(path.extension()).unwrap_or_default();
-    if let Some(kind) = unread(&extension) {
+    if let Some(kind) = unread(&extension).or_else(|| unread_look(first_bytes)) {
         return Err(unsupported(kind));
     }
     let format = by_extension(&extension)
@@ -117,21 +118,12 @@ fn unsupported(kind: &str) -> Failure {
     )
 }
 
-fn encrypted() -> Failure {
-    failure(
-        "encrypted",
-        "the file is encrypted",
-        "decrypt it, or exclude it",
-    )
-}
-
 fn has(bytes: &[u8], what: &[u8]) -> bool {
     bytes.windows(what.len()).any(|w| w == what)
 }
 
-/// What the bytes themselves say that is not text, whatever the file is called.
-fn refused(bytes: &[u8]) -> Option<Failure> {
-    let is_encrypted = match bytes {
+fn is_encrypted(bytes: &[u8]) -> bool {
+    match bytes {
         [b'%', b'P', b'D', b'F', ..] => has(bytes, b"/Encrypt"),
         // Office wraps what it encrypts in an OLE container with a stream of this name, in UTF-16.
         [0xd0, 0xcf, 0x11, 0xe0, ..] => {
@@ -147,11 +139,12 @@ fn refused(bytes: &[u8]) -> Option<Failure> {
             bytes.starts_with(b"-----BEGIN PGP MESSAGE")
                 || bytes.starts_with(b"age-encryption.org/")
         }
-    };
-    if is_encrypted {
-        return Some(encrypted());
     }
-    let kind = match bytes {
+}
+
+/// What a file that is not text is by its first bytes, whatever it is called.
+fn unread_look(bytes: &[u8]) -> Option<&'static str> {
+    Some(match bytes {
         [b'%', b'P', b'D', b'F', ..] => "a PDF document",
         [0xd0, 0xcf, 0x11, 0xe0, ..] => "an old Office document",
         [b'P', b'K', 3 | 5, 4 | 6, ..] => "a ZIP archive or an Office document",
@@ -170,8 +163,7 @@ fn refused(bytes: &[u8]) -> Option<Failure> {
         [0x7f, b'E', b'L', b'F', ..] => "a program",
         [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] if is_binary(bytes) => "a database file",
         _ => return None,
-    };
-    Some(unsupported(kind))
+    })
 }
 
 #[cfg(test)]

@@ -95,9 +95,7 @@ pub(crate) fn parse_html(
     bytes: usize,
 ) -> Option<Document> {
     let mut emitter = Positions::new(text);
-    for token in Tokenizer::new_with_emitter(text, &mut emitter) {
-        match token {}
-    }
+    let Ok(()) = Tokenizer::new_with_emitter(text, &mut emitter).finish();
     let page = emitter.finish();
     let title = squeeze(&page.title.text).or_else(|| page.heading.as_deref().and_then(squeeze));
     let written = if page.body.text.trim().is_empty() {

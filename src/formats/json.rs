@@ -41,7 +41,8 @@ pub(crate) fn parse_json(bytes: &[u8], options: &Options) -> Result<Parsed, Fail
     let at = skip_space(text, start(text));
     let mut parsed = Parsed::default();
     if at == text.len() {
-        return Ok(parsed);
+        let message = "the file is empty: there is no JSON value in it";
+        return Err(invalid(message.into(), false));
     }
     check(&text[at..], options).map_err(|f| shift(f, bytes, at))?;
     let end = scan::skip_value(text, at);

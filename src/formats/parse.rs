@@ -7,7 +7,8 @@ use super::{
 };
 use crate::store::row::Failure;
 
-/// The documents of a content, and its records that can't be indexed. Empty bytes are no documents and no failure.
+/// The documents of a content, and its records that can't be indexed. Empty bytes are no documents and no
+/// failure, except where they are no value (JSON).
 ///
 /// # Errors
 ///

@@ -47,26 +47,26 @@ pub fn split(
         .min(tokenizer.max_tokens())
         .max(1);
     let mut chunks = Vec::new();
+    let mut push = |from: usize, text: &str, tokens: usize| {
+        let Range { start, end } = document.map.range(from..from + text.len());
+        chunks.push(Chunk {
+            text: text.to_owned(),
+            start,
+            end,
+            tokens: tokens as u32,
+        });
+    };
     for window in windows(&document.text) {
         let text = &document.text[window.clone()];
         let tokens = Tokens::of(text, tokenizer);
         for (at, part) in parts(text, &tokens, document.kind, max, options.overlap_tokens) {
-            let is_cut = is_inside_word(text, at) || is_inside_word(text, at + part.len());
-            let pieces = if is_cut {
-                fit(part, max, tokenizer)
+            let from = window.start + at;
+            if is_inside_word(text, at) || is_inside_word(text, at + part.len()) {
+                for (range, count) in fit(part, max, tokenizer) {
+                    push(from + range.start, &part[range], count);
+                }
             } else {
-                vec![(0..part.len(), tokens.count(part))]
-            };
-            for (range, count) in pieces {
-                let piece = &part[range.clone()];
-                let from = window.start + at + range.start;
-                let source = document.map.range(from..from + piece.len());
-                chunks.push(Chunk {
-                    text: piece.to_owned(),
-                    start: source.start,
-                    end: source.end,
-                    tokens: count as u32,
-                });
+                push(from, part, tokens.count(part));
             }
         }
     }

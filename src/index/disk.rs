@@ -255,6 +255,15 @@ pub(super) fn candidates(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// The model that a build says it is of.
+pub(super) fn model_of(folder: &Path) -> Result<String, IndexError> {
+    let path = folder.join(METADATA);
+    let json = fs::read(&path).map_err(|e| IndexError::io("read", &path, e))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&json).map_err(|e| IndexError::unusable(&path, e.to_string()))?;
+    Ok(manifest.model)
+}
+
 /// What the build that would be tried first says of itself. For people: nothing is checked.
 pub fn last_build(dir: &Path) -> Option<Manifest> {
     let newest = candidates(dir).into_iter().next()?;

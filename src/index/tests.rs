@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::policy::{Kind, Policy};
 use super::testing::{Memory, Random, clustered};
+use super::view::Options;
 use super::*;
 
 const D: usize = 24;

@@ -6,7 +6,7 @@ use floodmark_operators::keys::{ContentHash, PathKey};
 use serde::{Deserialize, Serialize};
 
 use crate::sources::Identity;
-use crate::store::row::Resume;
+use crate::store::row::{FileRow, Resume};
 
 /// A file to look at. Everything that the reader needs to know travels with it, so that any worker can be the reader.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Hint {
     pub known: Known,
     /// It is not there, or no longer selected: nothing to look at.
     pub gone: bool,
+    /// It was moved away as a dead letter: nothing to look at, and this to say of it.
+    pub moved: Option<Box<FileRow>>,
     /// Tries that failed before this one.
     pub failures: u32,
     /// Read at most about this much now; the rest in a later epoch.

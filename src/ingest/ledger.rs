@@ -5,19 +5,12 @@ use std::sync::Arc;
 
 use floodmark_operators::commit::Ledger;
 use floodmark_operators::keys::{ChunkHash, Epoch};
-use serde::{Deserialize, Serialize};
 
 use crate::store::Store;
 use crate::store::row::{FileRow, Row};
 
-/// What flows to the commit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Record {
-    /// Epoch 0 is complete: everything that the store held has come through the dataflow again.
-    Recovered,
-    /// Something new.
-    Row(Row),
-}
+/// What flows to the commit: a row, or at epoch 0 the word that everything which the store held has come through again.
+pub type Record = Option<Row>;
 
 /// Hears of what is durable.
 pub trait Witness: Send {
@@ -27,7 +20,8 @@ pub trait Witness: Send {
 
 /// The ledger of worker 0.
 pub struct StoreLedger {
-    store: Store,
+    /// `None` only while it is dropped.
+    store: Option<Store>,
     /// What the store says is live, until epoch 0 has said what should be.
     recovered: Option<HashSet<ChunkHash>>,
     /// The epoch at which recovery's corrections are made.
@@ -47,12 +41,16 @@ impl StoreLedger {
     ) -> Self {
         let corrections = store.upper();
         Self {
-            store,
+            store: Some(store),
             recovered: Some(live.into_iter().collect()),
             corrections,
             witnesses,
             stop,
         }
+    }
+
+    fn store(&mut self) -> &mut Store {
+        self.store.as_mut().expect("there until it is dropped")
     }
 
     /// Turns what recovery derived into the difference to what the store says: nothing, as a rule.
@@ -90,10 +88,7 @@ impl Ledger<Record> for StoreLedger {
     fn commit(&mut self, upper: Epoch, records: Vec<(Epoch, Record)>) {
         let mut rows: Vec<(Epoch, Row)> = records
             .into_iter()
-            .filter_map(|(epoch, record)| match record {
-                Record::Row(row) => Some((epoch, row)),
-                Record::Recovered => None,
-            })
+            .filter_map(|(epoch, record)| Some((epoch, record?)))
             .collect();
         self.correct(&mut rows);
         // Time 0 is not an epoch of the store: what recovery had to add counts as the first new one.
@@ -111,7 +106,7 @@ impl Ledger<Record> for StoreLedger {
         if !rows.is_empty() {
             let started = std::time::Instant::now();
             let count = rows.len();
-            if let Err(error) = self.store.commit(upper, rows) {
+            if let Err(error) = self.store().commit(upper, rows) {
                 (self.stop)(format!("the index could not be made durable: {error}"));
                 unreachable!("a ledger that failed stops the program");
             }
@@ -124,6 +119,17 @@ impl Ledger<Record> for StoreLedger {
         }
         for witness in &mut self.witnesses {
             witness.committed(upper, &files);
+        }
+    }
+}
+
+/// The run is over: the log goes into the database, so that one file is the whole of it.
+impl Drop for StoreLedger {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.take()
+            && let Err(error) = store.close()
+        {
+            tracing::warn!(%error, "the store's log could not be folded in; nothing is lost, the next run reads it");
         }
     }
 }

@@ -24,10 +24,11 @@ use floodmark_operators::keys::Epoch;
 use floodmark_operators::source::{Feed, Next};
 use timely::scheduling::SyncActivator;
 
+use crate::ingest::failed::{Letter, Outcome};
 use crate::ingest::hint::{Hint, Known, Standing};
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
-use crate::sources::{Fate, Found, Identity, ScanReport};
+use crate::sources::{Doubt, Fate, Found, Identity, ScanReport, Scope};
 use crate::store::row::{FileRow, FileState};
 
 /// Names a file: its root's number and its path below it.
@@ -45,8 +46,10 @@ pub enum Arrival {
     Scanned(u64, ScanReport),
     /// These files' rows are durable.
     Committed(Vec<FileRow>),
-    /// Look at every dead letter again.
-    RetryDead,
+    /// Look again at these files, given by root and path below it.
+    Retry(Vec<(PathBuf, PathBuf)>),
+    /// What became of a dead file that was to be moved away.
+    Moved(Name, Box<Outcome>),
     /// Admit nothing more; end when what is under way is committed.
     Stop,
 }
@@ -79,8 +82,12 @@ struct Entry {
     again: bool,
     /// Is not there, or not selected.
     gone: bool,
-    /// Is a dead letter.
-    dead: bool,
+    /// Was moved away as a dead letter; that it is not there says nothing.
+    moved: bool,
+    /// To be said of it, since it was moved away.
+    letter: Option<Box<FileRow>>,
+    /// Where it was when it was last read: a disk that is away is told by that.
+    last_seen: Option<Identity>,
     failures: u32,
     /// A scan saw it so while it was under way.
     sighted: Option<Identity>,
@@ -99,6 +106,8 @@ enum Phase {
     Delayed,
     Queued,
     InFlight,
+    /// Is being moved away.
+    Moving,
 }
 
 struct Minted {
@@ -127,6 +136,8 @@ pub struct Queue {
     stopping: bool,
     progress: Arc<Progress>,
     waker: WakerSlot,
+    /// Where dead files go to be moved away, if they are.
+    failed: Option<Sender<Letter>>,
 }
 
 /// Where the source leaves the handle that wakes it.
@@ -162,11 +173,12 @@ impl Queue {
     /// Knows `files` of earlier runs, which lie under `roots`.
     pub fn new(
         roots: Vec<PathBuf>,
-        files: Vec<(PathBuf, PathBuf, Known, Standpoint)>,
+        files: Vec<Remembered>,
         channels: (Receiver<Arrival>, Sender<Name>),
         pace: Pace,
         progress: Arc<Progress>,
         waker: WakerSlot,
+        failed: Option<Sender<Letter>>,
     ) -> Self {
         let mut queue = Self {
             roots,
@@ -185,21 +197,35 @@ impl Queue {
             stopping: false,
             progress,
             waker,
+            failed,
         };
-        for (root, path, known, standpoint) in files {
+        for remembered in files {
+            let Remembered {
+                root,
+                path,
+                mut known,
+                last_seen,
+                standpoint,
+            } = remembered;
             let Some(number) = queue.roots.iter().position(|input| *input == root) else {
                 continue;
             };
             let name = (number, path);
             let size = known.identity.map_or(0, |identity| identity.size);
             let unfinished = known.filling.is_some();
+            // Died in a run that did not move such files, or had no time to.
+            let stranded = standpoint == Standpoint::Dead && queue.failed.is_some();
+            if stranded {
+                known.identity = None;
+            }
             let entry = Entry {
                 known,
                 size,
-                dead: standpoint == Standpoint::Dead,
+                last_seen,
+                moved: standpoint == Standpoint::Moved,
                 ..Entry::default()
             };
-            let look = unfinished || standpoint == Standpoint::Retrying;
+            let look = unfinished || stranded || standpoint == Standpoint::Retrying;
             queue.files.insert(name.clone(), entry);
             if look {
                 queue.enqueue(name, false);
@@ -212,11 +238,12 @@ impl Queue {
     fn enqueue(&mut self, name: Name, fresh: bool) {
         let entry = self.files.entry(name.clone()).or_default();
         match entry.phase {
-            Phase::InFlight => entry.again = true,
+            Phase::InFlight | Phase::Moving => entry.again = true,
             Phase::Queued => {}
             Phase::Resting | Phase::Delayed => {
+                // One that was to wait for its time was counted when it began to.
+                self.under_way += usize::from(entry.phase == Phase::Resting);
                 entry.phase = Phase::Queued;
-                self.under_way += 1;
                 if fresh {
                     self.fresh.push_back(name)
                 } else {
@@ -233,7 +260,10 @@ impl Queue {
             }
             Arrival::Gone(name) => {
                 self.answered(&name);
-                if let Some(entry) = self.files.get_mut(&name) {
+                if let Some(entry) = self.files.get_mut(&name)
+                    && !entry.moved
+                    && entry.phase != Phase::Moving
+                {
                     entry.gone = true;
                     entry.failures = 0;
                     self.enqueue(name, true);
@@ -242,21 +272,50 @@ impl Queue {
             Arrival::Unknown(name) => self.answered(&name),
             Arrival::Scanned(pass, report) => self.scanned(pass, &report),
             Arrival::Committed(rows) => rows.into_iter().for_each(|row| self.committed(row)),
-            Arrival::RetryDead => {
-                let dead: Vec<Name> = self
-                    .files
-                    .iter()
-                    .filter(|(_, entry)| entry.dead)
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                for name in dead {
-                    let entry = self.files.get_mut(&name).expect("just seen");
-                    entry.known.identity = None;
-                    entry.failures = 0;
-                    self.enqueue(name, true);
-                }
-            }
+            Arrival::Retry(files) => files.into_iter().for_each(|file| self.retry(file)),
+            Arrival::Moved(name, outcome) => self.moved(name, *outcome),
             Arrival::Stop => self.stopping = true,
+        }
+    }
+
+    fn retry(&mut self, (root, path): (PathBuf, PathBuf)) {
+        let Some(number) = self.roots.iter().position(|input| *input == root) else {
+            return;
+        };
+        let name = (number, path);
+        if let Some(entry) = self.files.get_mut(&name) {
+            entry.known.identity = None;
+            entry.moved = false;
+            entry.failures = 0;
+            self.enqueue(name, true);
+        }
+    }
+
+    /// A dead file was moved away, or could not be.
+    fn moved(&mut self, name: Name, outcome: Outcome) {
+        let Some(entry) = self.files.get_mut(&name) else {
+            return;
+        };
+        entry.phase = Phase::Resting;
+        self.under_way -= 1;
+        let again = std::mem::take(&mut entry.again);
+        match outcome {
+            // Another file is at its place already.
+            Outcome::Moved(_) if again => {
+                entry.known.identity = None;
+                self.enqueue(name, true);
+            }
+            Outcome::Moved(letter) => {
+                entry.moved = true;
+                entry.letter = Some(letter);
+                self.enqueue(name, true);
+            }
+            Outcome::Changed => {
+                entry.known.identity = None;
+                self.enqueue(name, true);
+            }
+            Outcome::Stays if again => self.enqueue(name, true),
+            Outcome::Stays => {}
         }
     }
 
@@ -273,6 +332,12 @@ impl Queue {
         let name = (found.root, found.path);
         self.answered(&name);
         let entry = self.files.entry(name.clone()).or_default();
+        let busy = matches!(entry.phase, Phase::InFlight | Phase::Moving);
+        let leaves = entry.moved || entry.phase == Phase::Moving;
+        if leaves && entry.last_seen == Some(found.identity) {
+            return; // seen before it was moved away
+        }
+        entry.moved = false;
         entry.gone = false;
         entry.size = found.identity.size;
         if let Some(pass) = pass {
@@ -280,9 +345,7 @@ impl Queue {
         }
         // While one look is under way its outcome is not known: look again. If a scan merely passed by, only if the outcome
         // is another than what it saw.
-        if entry.known.identity != Some(found.identity)
-            && (entry.phase != Phase::InFlight || pass.is_none())
-        {
+        if entry.known.identity != Some(found.identity) && (!busy || pass.is_none()) {
             if entry.phase != Phase::Delayed || pass.is_none() {
                 entry.failures = 0;
                 self.enqueue(name, pass.is_none());
@@ -298,19 +361,37 @@ impl Queue {
     fn scanned(&mut self, pass: u64, report: &ScanReport) {
         let fates = report.fates();
         let mut away = 0;
-        for (name, entry) in &mut self.files {
-            if entry.seen >= pass || entry.gone {
+        let start = match &report.scope {
+            Scope::All => (0, PathBuf::new()),
+            Scope::Root(root) => (*root, PathBuf::new()),
+            Scope::Subtree { root, path } => (*root, path.clone()),
+        };
+        // Paths are ordered by their components, so what lies below a folder follows it.
+        let walked = |name: &Name| match &report.scope {
+            Scope::All => true,
+            Scope::Root(root) => name.0 == *root,
+            Scope::Subtree { root, path } => name.0 == *root && name.1.starts_with(path),
+        };
+        for (name, entry) in self.files.range_mut(start..) {
+            if !walked(name) {
+                break;
+            }
+            if entry.seen >= pass || entry.gone || entry.moved || entry.phase == Phase::Moving {
                 continue;
             }
             if entry.phase == Phase::InFlight {
-                (entry.sighted, entry.missed) =
-                    (None, entry.missed || report.scope.covers(name.0, &name.1));
+                (entry.sighted, entry.missed) = (None, true);
                 continue;
             }
-            let Some(identity) = entry.known.identity else {
-                continue;
+            // Also of a file that is to be read again in any case: it may be gone all the same. Without any stat only its
+            // path can be asked, and only where its root is.
+            let identity = entry.known.identity.or(entry.last_seen);
+            let fate = match &identity {
+                Some(identity) => fates(name.0, &name.1, identity),
+                None if report.complete && !report.roots_missing.contains(&name.0) => Fate::Gone,
+                None => Fate::Unknown(Doubt::NotWalked),
             };
-            match fates(name.0, &name.1, &identity) {
+            match fate {
                 Fate::Gone => {
                     entry.seen = DOUBTED;
                     self.doubted += 1;
@@ -318,7 +399,7 @@ impl Queue {
                         self.doubted -= 1; // nobody looks any more: the program ends
                     }
                 }
-                Fate::Unknown(crate::sources::Doubt::NotWalked) => {}
+                Fate::Unknown(Doubt::NotWalked) => {}
                 Fate::Unknown(_) => away += 1,
             }
         }
@@ -331,7 +412,7 @@ impl Queue {
         for error in &report.errors {
             tracing::warn!(%error, "scan");
         }
-        if matches!(report.scope, crate::sources::Scope::All) {
+        if matches!(report.scope, Scope::All) {
             self.scanned = true;
         }
     }
@@ -341,12 +422,13 @@ impl Queue {
         let Some(root) = self.roots.iter().position(|root| *root == row.root) else {
             return;
         };
-        let name = (root, row.path);
+        let name = (root, row.path.clone());
         let Some(entry) = self.files.get_mut(&name) else {
             return;
         };
+        let dead = matches!(row.state, FileState::Dead { .. }) && row.identity.is_some();
+        let dead = dead.then(|| row.clone());
         entry.phase = Phase::Resting;
-        entry.dead = false;
         self.under_way -= 1;
         let settled = matches!(
             row.state,
@@ -355,6 +437,7 @@ impl Queue {
                 | FileState::Gone
                 | FileState::Dead { .. }
         );
+        entry.last_seen = row.identity.or(entry.last_seen);
         let mut after = None;
         let mut forget = false;
         match row.state {
@@ -394,7 +477,6 @@ impl Queue {
                 after = Some(Duration::from_millis(after_ms));
             }
             FileState::Dead { .. } => {
-                entry.dead = true;
                 entry.known.identity = row.identity;
                 entry.known.filling = None;
                 let mut standing = entry.known.standing_slots();
@@ -410,7 +492,8 @@ impl Queue {
         let missed = std::mem::take(&mut entry.missed)
             && entry.known.identity.is_some()
             && entry.seen != DOUBTED;
-        if missed && !again {
+        let leaving = dead.is_some() && self.failed.is_some();
+        if missed && !again && !leaving {
             entry.seen = DOUBTED;
             self.doubted += 1;
             if self.doubts.send(name.clone()).is_err() {
@@ -419,6 +502,12 @@ impl Queue {
         }
         if again {
             self.enqueue(name, true);
+        } else if let Some(letter) = dead
+            && let Some(failed) = &self.failed
+            && failed.send((name.clone(), letter)).is_ok()
+        {
+            entry.phase = Phase::Moving;
+            self.under_way += 1;
         } else if forget {
             self.files.remove(&name);
         } else if let Some(after) = after {
@@ -497,6 +586,7 @@ impl Queue {
                 path: name.1,
                 known: entry.known.clone(),
                 gone: entry.gone,
+                moved: entry.letter.take().filter(|_| entry.moved),
                 failures: entry.failures,
                 budget_bytes: self.budget,
             });
@@ -521,6 +611,23 @@ pub enum Standpoint {
     Retrying,
     /// A dead letter.
     Dead,
+    /// A dead letter whose file was moved away.
+    Moved,
+}
+
+/// What earlier runs know of a file.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// The root it lies under.
+    pub root: PathBuf,
+    /// Its path below the root.
+    pub path: PathBuf,
+    /// What the index holds of it.
+    pub known: Known,
+    /// `stat` when it was last read, also where it is to be read again in any case.
+    pub last_seen: Option<Identity>,
+    /// What was decided.
+    pub standpoint: Standpoint,
 }
 
 impl Feed<Hint> for Queue {

@@ -8,18 +8,16 @@
 //! A file that is larger than a slice is read over several epochs: the reader says where to go on, and the complete old
 //! version stays in the index until the last slice of the new one has joined it.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 
 use floodmark_operators::fingerprint::{Finding, Fingerprint};
 use floodmark_operators::keys::{ContentHash, PathKey};
 use serde::{Deserialize, Serialize};
 
-use crate::formats::{self, Format, Piece, Recipe, SegmentError, Segmenter};
+use crate::formats::{self, Format, Piece, Recipe};
 use crate::ingest::hint::{Hint, slot};
+use crate::ingest::reading::{OpenFile, Trouble};
 use crate::ingest::verdict::OnBad;
 use crate::sources::Identity;
 use crate::store::row::{Failure, FileRow, FileState, Resume, SegmentRow};
@@ -80,6 +78,9 @@ impl Fingerprint for Reader {
     }
 
     fn look(&self, hint: Hint) -> Vec<Finding<Bytes, Place, FileRow>> {
+        if let Some(row) = hint.moved {
+            return vec![Finding::Note(*row)];
+        }
         let read = if hint.gone {
             Err(Trouble::Gone)
         } else {
@@ -92,23 +93,10 @@ impl Fingerprint for Reader {
     }
 }
 
-/// Why a look did not end with the file's content.
-enum Trouble {
-    /// There is no file.
-    Gone,
-    /// It changed meanwhile.
-    Moving,
-    /// The system did not let us.
-    Io(io::Error, Option<Identity>),
-    /// It can't be indexed as it is.
-    Bad(Failure, Option<Identity>),
-}
-
 impl Reader {
     fn read(&self, hint: &Hint) -> Result<Vec<Finding<Bytes, Place, FileRow>>, Trouble> {
-        let path = hint.root.join(&hint.path);
-        let (mut file, identity) = open(&path)?;
-        let io = |error| Trouble::Io(error, Some(identity));
+        let mut file = OpenFile::open(&hint.root, &hint.path)?;
+        let (identity, format) = (file.identity, file.format);
         let known = &hint.known;
 
         // Go on where the last slice ended, if it is still the same file; else from the beginning.
@@ -120,61 +108,28 @@ impl Reader {
             generation: known.next_generation(),
             ..Resume::default()
         });
+        let generation = start.generation;
 
-        let mut head = [0; 4096];
-        let read = fill(&mut file, &mut head).map_err(io)?;
-        let bad = |failure| Trouble::Bad(failure, Some(identity));
-        let format = formats::detect(&hint.path, &head[..read]).map_err(bad)?;
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
-
-        let mut segmenter = Segmenter::new(&mut file, format, identity.size, &self.options, &start);
-        let mut next = start.clone();
+        let mut contents = file.contents(&self.options, &self.recipe, start);
         let mut segments = Vec::new();
         let mut read_bytes = 0;
-        let mut complete = false;
-        while !complete && (segments.is_empty() || read_bytes < hint.budget_bytes) {
-            let Some(segment) = segmenter
-                .next_segment()
-                .map_err(|error| at_segment(error, identity))?
-            else {
-                complete = true;
+        while segments.is_empty() || read_bytes < hint.budget_bytes {
+            let Some(cut) = contents.next_content()? else {
                 break;
             };
-            let hash = ContentHash::of(&[&segment.bytes]);
+            read_bytes += cut.bytes.bytes.len();
             let row = SegmentRow {
                 key: hint.key,
-                slot: slot(start.generation, next.segment),
-                content: self.recipe.content_key(hash, format, &segment.piece),
-                byte_base: segment.byte_base,
-                record_base: segment.record_base,
-                line_base: segment.line_base,
+                slot: slot(generation, cut.number),
+                content: cut.key,
+                byte_base: cut.byte_base,
+                record_base: cut.record_base,
+                line_base: cut.line_base,
             };
-            read_bytes += segment.bytes.len();
-            complete = segment.last;
-            next = Resume {
-                segment: next.segment + 1,
-                generation: start.generation,
-                content: Some(match next.content {
-                    Some(so_far) => ContentHash::of(&[&so_far.to_bytes(), &hash.to_bytes()]),
-                    None => hash,
-                }),
-                ..segment.next
-            };
-            let bytes = Bytes {
-                bytes: segment.bytes.into(),
-                hash,
-                format,
-                piece: segment.piece,
-                alone: segment.last && next.segment == 1,
-            };
-            segments.push((row, bytes));
+            segments.push((row, cut.bytes));
         }
-        drop(segmenter);
-
-        let after = Identity::of(&file.metadata().map_err(io)?);
-        if after != identity {
-            return Err(Trouble::Moving);
-        }
+        let (next, complete) = (contents.reached().clone(), contents.is_complete());
+        file.held_still()?;
         let row = self.verdict(hint, format, identity, &next, complete);
         if let FileState::Touched = row.state {
             return Ok(vec![Finding::Note(row)]);
@@ -258,7 +213,10 @@ impl Reader {
         // What was read of a version that turned out bad goes; the good one before it, as the user wishes.
         let dead = || match self.on_bad {
             OnBad::Keep => known.filled_slots(0).collect::<Vec<_>>(),
-            OnBad::Drop => known.standing_slots().chain(known.filled_slots(0)).collect(),
+            OnBad::Drop => known
+                .standing_slots()
+                .chain(known.filled_slots(0))
+                .collect(),
         };
         let (identity, state, retire) = match trouble {
             Trouble::Gone => (
@@ -273,7 +231,7 @@ impl Reader {
             Trouble::Bad(failure, identity) => (
                 identity,
                 FileState::Dead {
-                    failure,
+                    failure: *failure,
                     attempts: attempt,
                 },
                 dead(),
@@ -335,55 +293,5 @@ impl Reader {
             record: None,
             line: None,
         }
-    }
-}
-
-/// Opens a regular file without ever waiting for a writer of a pipe.
-fn open(path: &Path) -> Result<(File, Identity), Trouble> {
-    let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = match File::options().read(true).custom_flags(nonblock).open(path) {
-        Ok(file) => file,
-        Err(error) => {
-            let gone = matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            );
-            return Err(if gone {
-                Trouble::Gone
-            } else {
-                Trouble::Io(
-                    error,
-                    std::fs::metadata(path)
-                        .ok()
-                        .map(|metadata| Identity::of(&metadata)),
-                )
-            });
-        }
-    };
-    let metadata = file.metadata().map_err(|error| Trouble::Io(error, None))?;
-    if !metadata.is_file() {
-        return Err(Trouble::Gone); // what was a file is now something else
-    }
-    Ok((file, Identity::of(&metadata)))
-}
-
-/// Reads until `buffer` is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-fn at_segment(error: SegmentError, identity: Identity) -> Trouble {
-    match error {
-        SegmentError::Io(error) => Trouble::Io(error, Some(identity)),
-        SegmentError::Failure(failure) => Trouble::Bad(failure, Some(identity)),
     }
 }

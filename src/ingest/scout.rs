@@ -6,27 +6,17 @@
 use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select, unbounded};
 
-use crate::ingest::queue::{Arrival, Name, WakerSlot, wake};
-use crate::sources::{Event, Found, Looked, Scope, Selection, Watcher, scan, watch};
+use crate::ingest::line::Line;
+use crate::ingest::queue::{Arrival, Name};
+use crate::sources::{Event, Found, Scope, SourceOptions, Watcher, scan, watch};
 
 /// Files a message.
 const FOUND_BATCH: usize = 256;
-
-/// The line from the scouts to the queue.
-#[derive(Clone)]
-struct Line {
-    selection: Arc<Selection>,
-    arrivals: Sender<Arrival>,
-    waker: WakerSlot,
-    passes: Arc<AtomicU64>,
-}
 
 /// The threads; they end when the queue does.
 pub struct Scouts {
@@ -39,40 +29,28 @@ impl Scouts {
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(
-        selection: Arc<Selection>,
-        arrivals: Sender<Arrival>,
-        doubts: Receiver<Name>,
-        waker: WakerSlot,
-        watching: bool,
-    ) -> io::Result<Self> {
+    pub fn start(line: Line, doubts: Receiver<Name>, watching: bool) -> io::Result<Self> {
         let (events_sender, events) = unbounded();
         let (rescans, to_scan) = unbounded();
         let watcher = match watching {
             true => Some(Arc::new(watch(
-                selection.clone(),
+                line.selection().clone(),
                 events_sender.clone(),
                 || {},
             )?)),
             false => None,
         };
-        let line = Line {
-            selection,
-            arrivals,
-            waker,
-            passes: Arc::new(AtomicU64::new(0)),
-        };
         let _ = rescans.send(Scope::All);
-        let (walker, walking) = (line.clone(), watcher.clone());
+        let (walker, walking) = (Walker(line.clone()), watcher.clone());
         std::thread::Builder::new()
             .name("scan".into())
             .spawn(move || walker.walk_for_ever(&to_scan, walking.as_deref()))?;
-        let (looking, ask) = (watcher.clone(), rescans.clone());
+        let (looker, looking, ask) = (Walker(line), watcher.clone(), rescans.clone());
         std::thread::Builder::new()
             .name("look".into())
             .spawn(move || {
                 let _keep_open = events_sender; // without a watch there are doubts all the same
-                line.look_for_ever(&events, &doubts, looking.as_deref(), &ask)
+                looker.look_for_ever(&events, &doubts, looking.as_deref(), &ask)
             })?;
         Ok(Self { rescans, watcher })
     }
@@ -83,35 +61,54 @@ impl Scouts {
         let _ = self.rescans.send(Scope::All);
     }
 
+    /// A handle by which a run that goes on is told other times.
+    pub fn timer(&self) -> Timer {
+        Timer {
+            rescans: self.rescans.clone(),
+            watcher: self.watcher.as_ref().map(Arc::downgrade),
+        }
+    }
+
     /// The watch, if there is one.
     pub fn watcher(&self) -> Option<&Watcher> {
         self.watcher.as_deref()
     }
 }
 
-impl Line {
-    fn send(&self, arrival: Arrival) -> ControlFlow<()> {
-        let sent = self.arrivals.send(arrival);
-        wake(&self.waker);
-        if sent.is_ok() {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
+/// Tells the threads other times. Keeps none of them alive.
+pub struct Timer {
+    rescans: Sender<Scope>,
+    watcher: Option<Weak<Watcher>>,
+}
+
+impl Timer {
+    /// From now on goes by the times in `options`; a scan at once makes sure that no old pause is waited for.
+    pub fn retime(&self, options: &SourceOptions) {
+        if let Some(watcher) = self.watcher.as_ref().and_then(Weak::upgrade) {
+            watcher.retime(options);
+            // The thread ends with the queue; then there is nothing to scan for.
+            let _ = self.rescans.send(Scope::All);
         }
     }
+}
 
+/// What both threads can do.
+struct Walker(Line);
+
+impl Walker {
     fn walk(&self, scope: &Scope, watcher: Option<&Watcher>) -> ControlFlow<()> {
-        let pass = self.passes.fetch_add(1, Ordering::Relaxed) + 1;
+        let line = &self.0;
+        let pass = line.next_pass();
         let mut batch: Vec<Found> = Vec::new();
-        let report = scan(&self.selection, watcher, scope, &mut |found| {
+        let report = scan(line.selection(), watcher, scope, &mut |found| {
             batch.push(found);
             if batch.len() < FOUND_BATCH {
                 return ControlFlow::Continue(());
             }
-            self.send(Arrival::Found(std::mem::take(&mut batch), Some(pass)))
+            line.send(Arrival::Found(std::mem::take(&mut batch), Some(pass)))
         });
-        self.send(Arrival::Found(batch, Some(pass)))?;
-        self.send(Arrival::Scanned(pass, report))
+        line.send(Arrival::Found(batch, Some(pass)))?;
+        line.send(Arrival::Scanned(pass, report))
     }
 
     fn walk_for_ever(&self, to_scan: &Receiver<Scope>, watcher: Option<&Watcher>) {
@@ -146,7 +143,7 @@ impl Line {
                 },
                 recv(doubts) -> name => match name {
                     Ok(name) => {
-                        if self.look(name).is_break() {
+                        if self.0.look(name, None).is_break() {
                             return;
                         }
                         continue;
@@ -160,7 +157,7 @@ impl Line {
             batch.retain(|event| seen.insert(event.clone()));
             for event in batch {
                 let sent = match event {
-                    Event::Changed { root, path } => self.look((root, path)),
+                    Event::Changed { root, path } => self.0.look((root, path), None),
                     Event::Subtree { root, path } => {
                         self.walk(&Scope::Subtree { root, path }, watcher)
                     }
@@ -175,17 +172,5 @@ impl Line {
                 }
             }
         }
-    }
-
-    fn look(&self, name: Name) -> ControlFlow<()> {
-        let (root, path): (usize, PathBuf) = name;
-        self.send(match self.selection.look(root, &path) {
-            Looked::File(found) => Arrival::Found(vec![found], None),
-            Looked::Folder | Looked::Skipped { .. } | Looked::Gone => Arrival::Gone((root, path)),
-            Looked::Unknown { error, .. } => {
-                tracing::warn!(path = %path.display(), %error, "can't be looked at; what is known of it stays");
-                Arrival::Unknown((root, path))
-            }
-        })
     }
 }

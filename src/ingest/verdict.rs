@@ -81,18 +81,16 @@ pub fn rows(verdict: Verdict, on_bad: OnBad) -> impl Iterator<Item = Record> {
         .into_iter()
         .chain(segment)
         .chain(file.map(Row::File))
-        .map(Record::Row)
+        .map(Some)
 }
 
 /// The rows that a text writes.
 pub fn embedded(embedded: Embedded) -> Option<Record> {
     match embedded {
-        Embedded::New(hash, text, vector) => Some(Record::Row(Row::Embedding(EmbeddingRow {
-            hash,
-            text,
-            vector,
-        }))),
-        Embedded::Live(hash, diff) => Some(Record::Row(Row::Live(hash, diff.signum() as i8))),
+        Embedded::New(hash, text, vector) => {
+            Some(Some(Row::Embedding(EmbeddingRow { hash, text, vector })))
+        }
+        Embedded::Live(hash, diff) => Some(Some(Row::Live(hash, diff.signum() as i8))),
         Embedded::Failed(hash, text, reason) => {
             let start: String = text.chars().take(80).collect();
             tracing::error!(%hash, %reason, text = %start, "the model has no vector for a text; it stays out of the index");

@@ -27,8 +27,8 @@ use unpack::Packed;
 /// The library, if the build had one to put in.
 #[cfg(embedded_runtime)]
 const PACKED: Option<Packed> = Some(Packed {
-    zstd: include_bytes!(env!("FLOODMARK_RUNTIME_ZST")),
-    blake3: env!("FLOODMARK_RUNTIME_BLAKE3"),
+    zstd: include_bytes!(env!("EMBEDDED_RUNTIME_ZST")),
+    blake3: env!("EMBEDDED_RUNTIME_BLAKE3"),
 });
 #[cfg(not(embedded_runtime))]
 const PACKED: Option<Packed> = None;
@@ -74,6 +74,12 @@ impl fmt::Display for Looked {
 /// Why there is no ONNX Runtime.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
+    /// The process was not started in a way that keeps the library quiet.
+    #[error(
+        "ONNX Runtime would report its use over the network: set {QUIET}=1 in the environment of this process (the \
+         program floodmark does so by itself)"
+    )]
+    Telemetry,
     /// A library was named and can't be used.
     #[error(
         "{}: named by {by} and not usable as ONNX Runtime: {reason}; name a libonnxruntime of version 1.24 or later, \
@@ -233,6 +239,10 @@ impl Places {
     }
 }
 
+/// With this at `1`, ONNX Runtime 1.29 and later stay off the network from the start. Their interface for it comes too late:
+/// by the time that it can be called, a device id has been written and names have been looked up.
+pub const QUIET: &str = "ORT_DISABLE_TELEMETRY";
+
 /// Loads it, or hands out what was loaded before: a later `option` can't change that.
 pub fn load(option: Option<&Path>) -> Result<&'static Runtime, RuntimeError> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -243,6 +253,9 @@ pub fn load(option: Option<&Path>) -> Result<&'static Runtime, RuntimeError> {
             tracing::warn!(loaded = %runtime.path.display(), "ONNX Runtime is already loaded, the option is ignored");
         }
         return Ok(runtime);
+    }
+    if std::env::var_os(QUIET).is_none_or(|value| value != "1") {
+        return Err(RuntimeError::Telemetry);
     }
     let open = |path: &Path| ort::init_from(path).map_err(|e| e.to_string());
     let (path, builder) = Places::of_this_process(option).search(open)?;

@@ -123,20 +123,28 @@ impl Roots {
     /// Where a path of the command line lies: number of its root, and its path below it. The last name is not resolved, so
     /// that a link can be asked about.
     pub fn locate(&self, path: &Path) -> Option<(usize, PathBuf)> {
-        let path = match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => {
-                let parent = if parent.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    parent
-                };
-                settled(parent, 0).ok()?.join(name)
-            }
-            _ => settled(path, 0).ok()?,
-        };
+        let path = resolved(path).ok()?;
         let below =
             |(i, root): (usize, &Root)| Some((i, path.strip_prefix(&root.path).ok()?.to_owned()));
         self.0.iter().enumerate().find_map(below)
+    }
+}
+
+/// A path of the command line as the index knows it: absolute, without links in it. The last name is not resolved.
+///
+/// # Errors
+/// As the system says. That nothing is there is no error.
+pub fn resolved(path: &Path) -> io::Result<PathBuf> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            Ok(settled(parent, 0)?.join(name))
+        }
+        _ => settled(path, 0),
     }
 }
 

@@ -33,20 +33,6 @@ pub enum Scope {
     },
 }
 
-impl Scope {
-    /// Whether a walk of it comes by that file.
-    pub fn covers(&self, root: usize, path: &Path) -> bool {
-        match self {
-            Self::All => true,
-            Self::Root(r) => *r == root,
-            Self::Subtree {
-                root: r,
-                path: below,
-            } => *r == root && path.starts_with(below),
-        }
-    }
-}
-
 /// What a walk saw, and what it could not see.
 #[derive(Debug)]
 pub struct ScanReport {
@@ -70,6 +56,8 @@ pub struct ScanReport {
     devices: BTreeSet<(usize, u64)>,
     /// Where links are taken, a file need not lie on the device of its folder.
     links: bool,
+    /// The files were named, not searched for.
+    listed: bool,
 }
 
 /// A path that could not be looked at.
@@ -121,6 +109,17 @@ impl ScanReport {
             complete: true,
             devices: BTreeSet::new(),
             links: selection.options.symlinks != SymlinkPolicy::Skip,
+            listed: false,
+        }
+    }
+
+    /// Of a source that was told of every file: what it did not name is gone. (It is asked about each such file before that
+    /// is believed.)
+    pub fn listed(selection: &Selection, files: u64) -> Self {
+        Self {
+            files,
+            listed: true,
+            ..Self::new(selection, &Scope::All)
         }
     }
 
@@ -135,12 +134,22 @@ impl ScanReport {
             .map(|e| (e.root, e.below.as_path()))
             .collect();
         move |root, path, identity| {
-            let walked = self.scope.covers(root, path);
+            let walked = match &self.scope {
+                Scope::All => true,
+                Scope::Root(r) => *r == root,
+                Scope::Subtree {
+                    root: r,
+                    path: below,
+                } => *r == root && path.starts_with(below),
+            };
             if self.roots_missing.contains(&root) {
                 return Fate::Unknown(Doubt::RootMissing);
             }
             if !walked || !self.complete {
                 return Fate::Unknown(Doubt::NotWalked);
+            }
+            if self.listed {
+                return Fate::Gone;
             }
             if !unreadable.is_empty()
                 && let Some(at) = path

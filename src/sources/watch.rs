@@ -16,7 +16,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crossbeam_channel::Sender;
 use serde::Serialize;
 
 use super::selection::rules::Rules;
-use super::{PollPolicy, Selection, SymlinkPolicy};
+use super::{PollPolicy, Selection, SourceOptions, SymlinkPolicy};
 
 mod kernel;
 mod limits;
@@ -147,6 +147,9 @@ struct Shared {
     events: Sender<Event>,
     wake: Box<dyn Fn() + Send + Sync>,
     modes: Mutex<Vec<Mode>>,
+    /// Seconds between two scans: while the watch works, and while it does not.
+    rescan_secs: AtomicU64,
+    poll_secs: AtomicU64,
     stop: AtomicBool,
     /// The kernel's limit, for tests of what happens there.
     watches_max: usize,
@@ -209,6 +212,8 @@ fn start(
     }
     let settle = Settle::new(Duration::from_millis(selection.options.settle_ms));
     let shared = Arc::new(Shared {
+        rescan_secs: AtomicU64::new(selection.options.rescan_secs),
+        poll_secs: AtomicU64::new(selection.options.poll_secs),
         selection,
         kernel,
         table: Mutex::default(),
@@ -232,10 +237,11 @@ fn start(
 }
 
 #[cfg(target_os = "linux")]
-use limits::remote;
+pub use limits::remote;
 
+/// The file system at `path`, if it is one that does not tell of changes made elsewhere.
 #[cfg(not(target_os = "linux"))]
-fn remote(_: &Path) -> Option<&'static str> {
+pub fn remote(_: &Path) -> Option<&'static str> {
     None
 }
 
@@ -247,15 +253,25 @@ impl Watcher {
 
     /// Seconds from one scan of all roots to the next.
     pub fn scan_every_secs(&self) -> u64 {
-        let options = &self.shared.selection.options;
         let polls = lock(&self.shared.modes)
             .iter()
             .any(|mode| *mode != Mode::Watching);
-        if polls {
-            options.poll_secs
+        let secs = if polls {
+            &self.shared.poll_secs
         } else {
-            options.rescan_secs
-        }
+            &self.shared.rescan_secs
+        };
+        secs.load(Ordering::Relaxed)
+    }
+
+    /// From now on goes by other times: `rescan_secs`, `poll_secs` and `settle_ms` of `options`, and nothing else of them.
+    pub fn retime(&self, options: &SourceOptions) {
+        let shared = &self.shared;
+        shared
+            .rescan_secs
+            .store(options.rescan_secs, Ordering::Relaxed);
+        shared.poll_secs.store(options.poll_secs, Ordering::Relaxed);
+        lock(&shared.settle).retime(Duration::from_millis(options.settle_ms));
     }
 
     /// What the system lets us watch, and how much of that is used. Looks into every process that it may: milliseconds.

@@ -1,12 +1,12 @@
 //! The index written out: the same files give the same rows in the same order, whoever indexed them and how often.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use floodmark_operators::keys::{ChunkHash, Epoch};
 use rusqlite::{Connection, params};
 
-use super::codec::{Sql, decode_vector, signed, unescape_path, unsigned};
+use super::codec::{Sql, decode_vector, escape_path, signed, unescape_path, unsigned};
 use super::error::{Context, StoreError};
 use super::lookup::{PLACE, document_name, in_file};
 use super::snapshot::Snapshot;
@@ -50,12 +50,51 @@ impl Snapshot {
         self.export_at(self.epoch(), vectors, each)
     }
 
+    /// The roots of which something is in the index, by path.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn live_roots(&self) -> Result<Vec<PathBuf>, StoreError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT r.path FROM roots r WHERE EXISTS (SELECT 1 FROM paths p JOIN segments s ON s.path_id = p.id \
+                     WHERE p.root_id = r.id AND s.removed IS NULL) ORDER BY r.path",
+                )?
+                .query_map([], |row| Ok(unescape_path(row.get_ref(0)?.as_str()?)))?
+                .collect()
+        })
+    }
+
+    /// As [`Self::export`], of the files below one root.
+    ///
+    /// # Errors
+    /// As [`Self::export`].
+    pub fn export_root(
+        &self,
+        root: &Path,
+        vectors: bool,
+        each: impl FnMut(&ExportRow<'_>) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.export_of(Some(root), self.epoch(), vectors, each)
+    }
+
     /// As [`Self::export`], of the index as it was when `epoch` was committed. Vectors are those of today's model.
     ///
     /// # Errors
     /// As [`Self::export`].
     pub fn export_at(
         &self,
+        epoch: Epoch,
+        vectors: bool,
+        each: impl FnMut(&ExportRow<'_>) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.export_of(None, epoch, vectors, each)
+    }
+
+    fn export_of(
+        &self,
+        root: Option<&Path>,
         epoch: Epoch,
         vectors: bool,
         mut each: impl FnMut(&ExportRow<'_>) -> io::Result<()>,
@@ -71,11 +110,11 @@ impl Snapshot {
             .prepare_cached(
                 "SELECT p.id, r.path, p.path FROM paths p JOIN roots r ON r.id = p.root_id WHERE EXISTS \
                  (SELECT 1 FROM segments s WHERE s.path_id = p.id AND s.added <= ?1 \
-                  AND (s.removed IS NULL OR s.removed > ?1)) ORDER BY p.path, r.path",
+                  AND (s.removed IS NULL OR s.removed > ?1)) AND r.path = ifnull(?2, r.path) ORDER BY p.path, r.path",
             )
             .context("read", self.path())?;
         let mut rows = statement
-            .query([export.epoch])
+            .query(params![export.epoch, root.map(escape_path)])
             .context("read", self.path())?;
         while let Some(row) = rows.next().context("read", self.path())? {
             let read = || -> rusqlite::Result<_> {

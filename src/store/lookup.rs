@@ -6,7 +6,7 @@ use std::sync::Arc;
 use floodmark_operators::keys::{ChunkHash, ContentHash, ContentKey, Epoch, PathKey};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::codec::{Sql, escape_path, unescape_path, unsigned};
+use super::codec::{Sql, escape_path, signed, unescape_path, unsigned};
 use super::file::{self, COLUMNS, Standing, StoredFile, read_state};
 use super::recover::roots;
 use super::row::Failure;
@@ -58,6 +58,8 @@ pub struct DeadRow {
     pub attempts: u32,
     /// An older version of the file is in the index.
     pub stale: bool,
+    /// The epoch from which on it stands so.
+    pub since: Epoch,
     /// Why, and what to do. Record and line count from the start of the file.
     pub failure: Failure,
 }
@@ -232,6 +234,7 @@ impl Snapshot {
                     state,
                     attempts,
                     stale,
+                    since: file.since,
                     failure,
                 });
             }
@@ -255,7 +258,7 @@ impl Snapshot {
             connection
                 .prepare_cached(&format!(
                     "SELECT r.path, p.path, e.record + s.record_base, e.line + s.line_base, e.reason, e.message, \
-                     e.advice, ifnull(f.stale, 0) FROM failures e \
+                     e.advice, ifnull(f.stale, 0), s.added FROM failures e \
                      JOIN segments s ON s.content_id = e.content_id AND s.removed IS NULL \
                      JOIN paths p ON p.id = s.path_id JOIN roots r ON r.id = p.root_id \
                      LEFT JOIN files f ON f.path_id = s.path_id AND f.removed IS NULL \
@@ -268,11 +271,37 @@ impl Snapshot {
                         state: "record",
                         attempts: 0,
                         stale: row.get(7)?,
+                        since: unsigned(row.get(8)?),
                         failure: failure(row, 2)?,
                     })
                 })?
                 .collect()
         })
+    }
+
+    /// When an epoch was committed, milliseconds since 1970. For display only.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn committed_ms(&self, epoch: Epoch) -> Result<Option<i64>, StoreError> {
+        self.ask(|connection| {
+            // A commit of several epochs bears the number of the last.
+            connection
+                .prepare_cached(
+                    "SELECT committed_at_ms FROM epochs WHERE epoch >= ? ORDER BY epoch LIMIT 1",
+                )?
+                .query_row([signed(epoch)], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// The folders that files were ever found below.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn roots(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let roots = self.ask(roots)?;
+        Ok(roots.values().map(|root| root.to_path_buf()).collect())
     }
 
     /// All about one file; `None`: it was never seen.
@@ -281,16 +310,12 @@ impl Snapshot {
     /// As SQLite says.
     pub fn file(&self, root: &Path, path: &Path) -> Result<Option<FileDetail>, StoreError> {
         self.ask(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT p.id, p.key FROM paths p JOIN roots r ON r.id = p.root_id \
-                 WHERE p.path = ? AND r.path = ?",
-            )?;
+            let mut statement = connection.prepare_cached("SELECT id FROM paths WHERE key = ?")?;
+            let key = crate::sources::key(root, path);
             let found = statement
-                .query_row([escape_path(path), escape_path(root)], |row| {
-                    Ok((row.get(0)?, row.get::<_, Sql<PathKey>>(1)?.0))
-                })
+                .query_row([Sql(key)], |row| row.get(0))
                 .optional()?;
-            let Some((path_id, key)) = found else {
+            let Some(path_id) = found else {
                 return Ok(None);
             };
             let file = file::current(connection, path_id)?;
@@ -305,14 +330,14 @@ impl Snapshot {
     }
 }
 
-fn stored(row: &SqlRow<'_>, root: Option<Arc<Path>>) -> rusqlite::Result<StoredFile> {
+pub(super) fn stored(row: &SqlRow<'_>, root: Option<Arc<Path>>) -> rusqlite::Result<StoredFile> {
     let key = row.get::<_, Sql<PathKey>>(0)?.0;
     let root = root.unwrap_or_else(|| Path::new("").into());
     Ok(read_state(row, 3)?.stored(key, root, row.get_ref(2)?.as_str()?))
 }
 
 /// Reads record, line, reason, message and advice from column `at` on.
-fn failure(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Failure> {
+pub(super) fn failure(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Failure> {
     Ok(Failure {
         record: row.get::<_, Option<i64>>(at)?.map(unsigned),
         line: row.get::<_, Option<i64>>(at + 1)?.map(unsigned),

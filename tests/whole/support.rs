@@ -306,6 +306,7 @@ impl Place {
                 base_ms: 20,
             },
             on_bad: OnBad::Drop,
+            failed_dir: None,
             layout: Layout::Threads(workers),
             clock: || 0,
         }

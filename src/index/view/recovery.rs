@@ -1,6 +1,8 @@
 //! How a view begins: from a build that can be believed, or from the source in full.
 
-use super::{FETCH, VectorView};
+use std::path::Path;
+
+use super::{FETCH, Options, VectorView};
 use crate::index::disk::{self, Stored};
 use crate::index::faiss::Ann;
 use crate::index::policy::Kind;
@@ -11,6 +13,36 @@ use crate::index::{IndexError, VectorSource};
 const LOADS: usize = 3;
 
 impl VectorView {
+    /// The view that the current build on the disk leads to, without any of what would make up for a bad one. `None`: there
+    /// is no build for this model, and nothing depends on one.
+    pub(in crate::index) fn of_current_build(
+        dir: &Path,
+        source: &dyn VectorSource,
+        options: Options,
+    ) -> Result<Option<Self>, IndexError> {
+        let Some(folder) = disk::candidates(dir).into_iter().next() else {
+            return Ok(None);
+        };
+        let made_by = disk::model_of(&folder)?;
+        let (model, dimension) = (source.model_id(), source.dimension());
+        if made_by != model {
+            return Ok(None); // its day may come again, and until then nobody reads it
+        }
+        let stored = disk::read(&folder, &model, dimension)?;
+        let at = source.epoch().map_err(IndexError::Source)?;
+        if stored.manifest.epoch > at {
+            let what = format!(
+                "it is of epoch {}, the store only at {at}",
+                stored.manifest.epoch
+            );
+            return Err(IndexError::unusable(&folder, what));
+        }
+        let empty = Rows::new(Ann::new(Kind::Flat, dimension)?, Vec::new(), 1)?;
+        let mut view = Self::of(dir, options, model, dimension, empty);
+        view.stand_on(stored)?;
+        Ok(view.catch_up(source)?.then_some(view))
+    }
+
     /// Goes on from a build on the disk, if one can be believed.
     pub(super) fn resume(&mut self, source: &dyn VectorSource) -> Result<bool, IndexError> {
         for folder in disk::candidates(&self.dir) {

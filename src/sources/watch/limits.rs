@@ -68,7 +68,7 @@ fn in_use() -> u64 {
 
 /// The file system at `path`, if it is one that does not tell of changes made elsewhere.
 #[cfg(target_os = "linux")]
-pub(super) fn remote(path: &Path) -> Option<&'static str> {
+pub fn remote(path: &Path) -> Option<&'static str> {
     // linux/magic.h, and the file systems' own headers for those that are not in it.
     const SILENT: [(u32, &str); 13] = [
         (0x6969, "NFS"),

@@ -35,6 +35,11 @@ impl<K: Clone + Eq + Hash + Ord> Settle<K> {
         }
     }
 
+    /// Other times for what is written from now on.
+    pub(super) fn retime(&mut self, quiet: Duration) {
+        (self.quiet, self.patience) = (quiet, quiet * 10);
+    }
+
     /// Something was written. True if [`Self::next`] may have come earlier.
     pub(super) fn written(&mut self, key: &K, now: Instant) -> bool {
         if let Some(writing) = self.open.get_mut(key) {
