@@ -67,9 +67,6 @@ pub enum CliError {
     /// A result could not be put into JSON.
     #[error("can't write the results as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The command is not there yet.
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
     /// A command that answers a question could not look.
     #[error("{0}")]
     CouldNotLook(String),
@@ -88,11 +85,9 @@ impl CliError {
             CliError::NoState(_) | CliError::CouldNotLook(_) | CliError::Control(_) => {
                 Exit::CouldNotLook
             }
-            CliError::Daemon(_)
-            | CliError::Output(_)
-            | CliError::Json(_)
-            | CliError::NotBuilt(_)
-            | CliError::Failed(_) => Exit::No,
+            CliError::Daemon(_) | CliError::Output(_) | CliError::Json(_) | CliError::Failed(_) => {
+                Exit::No
+            }
         }
     }
 
