@@ -355,3 +355,6 @@ fn hit(store: &Snapshot, label: Label, score: f64) -> Result<Option<Hit>, StoreE
         other_paths,
     }))
 }
+
+#[cfg(test)]
+mod together;
