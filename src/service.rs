@@ -51,12 +51,12 @@ pub fn keep_fresh(
         loop {
             match commits.recv_timeout(BUILD_CHECK) {
                 Ok(()) => {}
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) if searcher.view().building => {}
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) if searcher.view().vectors.building => {}
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => continue,
                 Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
             }
             if let Err(error) = searcher.follow() {
-                tracing::error!(%error, "the vector view stays behind; the store is complete, and the next commit tries again");
+                tracing::error!(%error, "the views stay behind; the store is complete, and the next commit tries again");
             }
         }
     })
