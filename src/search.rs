@@ -4,17 +4,28 @@
 //! a thread keeps fresh. Either way a query takes one snapshot of the store, brings the views to exactly its epoch, and
 //! answers from the three.
 
+pub mod admitted;
+mod answer;
+mod arm;
+pub mod filter;
+pub mod fusion;
+mod hits;
+mod past;
+mod rank;
+mod snippet;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use floodmark_operators::keys::Epoch;
-use serde_json::{Map, Value};
 
-use crate::answers::{Found, Hit, Query, shown};
 use crate::index::{self, Change, IndexError, SourceError, VectorSource, VectorView, view};
 use crate::keyword::{self, KeywordError, KeywordView, TextSource};
 use crate::model::{EmbedError, Model, ModelError, Session};
-use crate::store::{Label, Occurrence, Reader, Snapshot, StoreError};
+use crate::store::{Label, Reader, Snapshot, StoreError};
+
+pub use answer::QUERY_BYTES_MAX;
+use filter::FilterError;
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +58,38 @@ pub enum SearchError {
         index: String,
         /// Of the query.
         query: String,
+    },
+    /// A filter that is not understood.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// More than anybody means.
+    #[error(
+        "the query has {bytes} bytes, and {QUERY_BYTES_MAX} is the most; say in fewer words what to find"
+    )]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// An epoch that was not committed yet.
+    #[error(
+        "epoch {asked} is not committed yet, the last one is {last}; --wait-epoch {asked} waits for it"
+    )]
+    Future {
+        /// The epoch that was asked for.
+        asked: Epoch,
+        /// The last one.
+        last: Epoch,
+    },
+    /// An epoch of which there are no vectors.
+    #[error(
+        "epoch {asked} can't be searched by meaning: the model in use took over in epoch {since}, and has made no vectors \
+         for what was gone by then; --mode keyword can look that far back"
+    )]
+    Past {
+        /// The epoch that was asked for.
+        asked: Epoch,
+        /// The first that can be answered.
+        since: Epoch,
     },
 }
 
@@ -200,6 +243,14 @@ pub struct Searcher {
     /// Made for the first query: a run that nobody asks anything does without.
     session: Mutex<Option<Session>>,
     model: Model,
+    /// The last queries' vectors, the latest last.
+    recent: Mutex<Vec<answer::Embedded>>,
+    /// What passed the last filters, the latest last.
+    passed: Mutex<Vec<answer::Passed>>,
+    /// The words of the past epoch that was asked for last.
+    past: Mutex<Option<Arc<keyword::Snapshot>>>,
+    /// Which language the texts of the past are in.
+    languages: keyword::Languages,
 }
 
 impl Searcher {
@@ -209,6 +260,7 @@ impl Searcher {
     /// See [`SearchError`].
     pub fn open(state: &Path, model: &Model, options: ViewOptions) -> Result<Self, SearchError> {
         let reader = Reader::open(state)?;
+        let languages = options.keywords.languages;
         let views = {
             let store = reader.snapshot()?;
             let vectors =
@@ -223,6 +275,10 @@ impl Searcher {
             views: Mutex::new(views),
             session: Mutex::default(),
             model: model.clone(),
+            recent: Mutex::default(),
+            passed: Mutex::default(),
+            past: Mutex::default(),
+            languages,
         })
     }
 
@@ -251,41 +307,6 @@ impl Searcher {
     /// The store that answers.
     pub fn reader(&self) -> &Reader {
         &self.reader
-    }
-
-    /// The chunks whose meaning is nearest to the query, best first; a text that lies in several places once.
-    ///
-    /// # Errors
-    /// See [`SearchError`].
-    pub fn search(&self, query: &Query) -> Result<Found, SearchError> {
-        let text = query.query.trim();
-        if text.is_empty() {
-            return Err(SearchError::Empty);
-        }
-        let vector = {
-            let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            let session = match &mut *slot {
-                Some(session) => session,
-                none => none.insert(self.model.session()?),
-            };
-            session.embed(&[text])?.swap_remove(0)
-        };
-        let (store, views) = self.snapshots()?;
-        let index = &store.model().id;
-        if store.epoch() > 0 && index != self.model.key() {
-            return Err(SearchError::OtherModel {
-                index: index.clone(),
-                query: self.model.key().to_owned(),
-            });
-        }
-        let mut hits = Vec::new();
-        for found in views.vectors.search(&vector, query.hits, None)? {
-            hits.extend(hit(&store, found.label as Label, f64::from(found.score))?);
-        }
-        Ok(Found {
-            epoch: store.epoch(),
-            hits,
-        })
     }
 
     /// Store and views of one epoch.
@@ -323,37 +344,6 @@ impl Searcher {
     fn lock(&self) -> MutexGuard<'_, Views> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn hit(store: &Snapshot, label: Label, score: f64) -> Result<Option<Hit>, StoreError> {
-    let mut occurrences = store.occurrences(label)?.into_iter();
-    let Some(first) = occurrences.next() else {
-        return Ok(None);
-    };
-    let path = |occurrence: &Occurrence| shown(&occurrence.root.join(&occurrence.path));
-    let here = path(&first);
-    let mut other_paths: Vec<String> = occurrences
-        .map(|other| path(&other))
-        .filter(|other| *other != here)
-        .collect();
-    other_paths.dedup();
-    let metadata: Map<String, Value> = serde_json::from_str(&first.metadata).unwrap_or_default();
-    let stale = store
-        .file_of(crate::sources::key(&first.root, &first.path))?
-        .is_some_and(|file| file.stale());
-    Ok(Some(Hit {
-        path: here,
-        document: first.document,
-        chunk: u64::from(first.chunk),
-        start: first.start,
-        end: first.end,
-        score,
-        title: first.title,
-        text: store.text_of(label)?.unwrap_or_default(),
-        metadata,
-        stale,
-        other_paths,
-    }))
 }
 
 #[cfg(test)]

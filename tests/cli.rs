@@ -457,6 +457,7 @@ impl Handler for OneText {
             metadata: serde_json::Map::new(),
             stale: false,
             other_paths: vec!["copy.md".into()],
+            ..Hit::default()
         };
         Ok(Found {
             epoch: 17,
@@ -465,6 +466,7 @@ impl Handler for OneText {
             } else {
                 Vec::new()
             },
+            ..Found::default()
         })
     }
 
@@ -472,6 +474,10 @@ impl Handler for OneText {
 
     fn wait(&self, _path: &Path, _timeout: Duration) -> Result<u64, Refusal> {
         Ok(17)
+    }
+
+    fn wait_epoch(&self, epoch: u64, _timeout: Duration) -> Result<u64, Refusal> {
+        Ok(epoch)
     }
 
     fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal> {
