@@ -1,0 +1,93 @@
+//! The real model and a tiny cross-encoder, through ONNX Runtime.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::model::tests::builtin;
+
+const AMPLE: Duration = Duration::from_secs(120);
+
+fn candidates<'a>(texts: &[&'a str]) -> Vec<Candidate<'a>> {
+    let candidate = |text: &&'a str| Candidate {
+        text,
+        keyword: 0.0,
+        dense: 0.0,
+    };
+    texts.iter().map(candidate).collect()
+}
+
+fn cross_encoder() -> Reranker {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_cross_encoder");
+    Reranker::open(&Kind::named(folder.to_str().unwrap()), builtin(), Device::Cpu).unwrap()
+}
+
+fn scores(outcome: Outcome) -> Vec<f64> {
+    match outcome {
+        Outcome::Scores(scores) => scores,
+        Outcome::OutOfTime => panic!("out of time"),
+    }
+}
+
+#[test]
+fn a_cross_encoder_scores_each_pair_in_its_place() {
+    let reranker = cross_encoder();
+    // Of different lengths, so that they are batched in another order. The tiny graph counts the shared words.
+    let long = "the boat lies in the harbour and the rope is on the mark where the flood was high";
+    let texts = ["salt", long, "HIGH tide", "", "tide"];
+    let query = "high tide mark";
+    let outcome = reranker.score(query, &candidates(&texts), &|_| 1.0, AMPLE);
+    assert_eq!(scores(outcome.unwrap()), [0.0, 2.0, 2.0, 0.0, 1.0]);
+    let none = reranker.score(query, &[], &|_| 1.0, AMPLE).unwrap();
+    assert_eq!(none, Outcome::Scores(vec![]));
+}
+
+#[test]
+fn a_pair_that_does_not_fit_loses_the_end_of_its_longer_text() {
+    let reranker = cross_encoder();
+    // 32 positions, three of them marks.
+    let buried = format!("{} tide", "salt ".repeat(40));
+    let texts = ["tide salt ".repeat(40), buried];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let outcome = reranker.score("tide", &candidates(&texts), &|_| 1.0, AMPLE);
+    assert_eq!(scores(outcome.unwrap()), [1.0, 0.0]);
+}
+
+#[test]
+fn no_time_gives_no_scores_and_the_next_question_is_answered() {
+    let reranker = cross_encoder();
+    let texts = vec!["tide"; 50];
+    let outcome = reranker.score("tide", &candidates(&texts), &|_| 1.0, Duration::ZERO);
+    assert_eq!(outcome.unwrap(), Outcome::OutOfTime);
+    let outcome = reranker.score("tide", &candidates(&["tide"]), &|_| 1.0, AMPLE);
+    assert_eq!(scores(outcome.unwrap()), [1.0]);
+}
+
+#[test]
+fn maxsim_prefers_the_text_that_meets_the_words_that_count() {
+    let reranker = Reranker::open(&Kind::named(MAXSIM), builtin(), Device::Cpu).unwrap();
+    let texts = [
+        "The dishwasher's hose leaked onto the kitchen floor.",
+        "The lighthouse keeper polished the great lens.",
+    ];
+    let question = "keeper of the lighthouse near the dishwasher hose";
+    let weigh = |words: [&'static str; 2]| {
+        move |word: &str| f64::from(u8::from(words.contains(&word)))
+    };
+    let by = |weight: &dyn Fn(&str) -> f64| {
+        scores(reranker.score(question, &candidates(&texts), weight, AMPLE).unwrap())
+    };
+    let lighthouse = by(&weigh(["keeper", "lighthouse"]));
+    assert!(lighthouse[1] > lighthouse[0], "{lighthouse:?}");
+    let dishwasher = by(&weigh(["dishwasher", "hose"]));
+    assert!(dishwasher[0] > dishwasher[1], "{dishwasher:?}");
+}
+
+#[test]
+fn a_folder_that_is_no_cross_encoder_is_refused_with_a_reason() {
+    let tiny = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_models/both.onnx");
+    let refused = Reranker::open(&Kind::CrossEncoder(tiny), builtin(), Device::Cpu).unwrap_err();
+    assert!(refused.to_string().contains("text-classification"), "{refused}");
+    let nowhere = Kind::named("/nowhere/cross-encoder");
+    let refused = Reranker::open(&nowhere, builtin(), Device::Cpu).unwrap_err();
+    assert!(refused.to_string().contains("/nowhere/cross-encoder"), "{refused}");
+}
