@@ -239,10 +239,7 @@ impl Bench {
         let searcher = self.searcher(&state);
         let opened = started.elapsed();
         let found = searcher
-            .search(&Query {
-                query: "the tide at the harbour".into(),
-                hits: 10,
-            })
+            .search(&Query::new("the tide at the harbour", 10))
             .expect("hits");
         let answered = started.elapsed();
         assert_eq!(found.hits.len(), 10);
@@ -258,10 +255,7 @@ impl Bench {
             .map(|number| {
                 let started = Instant::now();
                 searcher
-                    .search(&Query {
-                        query: sentence(number * 7),
-                        hits: 10,
-                    })
+                    .search(&Query::new(sentence(number * 7), 10))
                     .expect("hits");
                 started.elapsed().as_secs_f64() * 1000.0
             })

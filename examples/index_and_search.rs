@@ -38,10 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // One snapshot of the store and one of the vector view, of the same epoch.
     let searcher = Searcher::open(Path::new(state), &model, view::Options::default())?;
-    let query = Query {
-        query: question.clone(),
-        hits: 3,
-    };
+    let query = Query::new(question.clone(), 3);
     let found = searcher.search(&query)?;
     println!("epoch {}", found.epoch);
     for hit in found.hits {

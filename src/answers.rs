@@ -3,14 +3,17 @@
 //! Fields may be added; a program that reads them passes over those it does not know. Times are RFC 3339 in UTC. A `null`
 //! means "not known" or "there is none", never zero. A path that is no UTF-8 is shown with U+FFFD for what is not. Byte positions count from 0 in the file, the end is one past the last.
 
+mod found;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use floodmark_operators::keys::{ChunkHash, ContentHash, Epoch};
 
 use crate::formats::Format;
+
+pub use found::{Duplicate, Found, Fusion, Hit, Mark, Mode, Passage, Query, Scores, Snippet};
 
 /// Keys as people read them. Between workers they travel as numbers.
 mod hexadecimal {
@@ -109,51 +112,6 @@ pub struct FileCounts {
     pub dead: u64,
     /// Of those that are retrying or dead: a previous good version is still found.
     pub stale: u64,
-}
-
-/// What to find.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Query {
-    /// In words.
-    pub query: String,
-    /// How many hits are wanted.
-    pub hits: usize,
-}
-
-/// What was found: `floodmark search`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Found {
-    /// The epoch of the snapshot that answered, for both views.
-    pub epoch: Epoch,
-    /// Best first.
-    pub hits: Vec<Hit>,
-}
-
-/// A chunk that was found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
-    /// The file.
-    pub path: String,
-    /// The document in it: its own id, or its number from 0.
-    pub document: String,
-    /// The chunk's number in the document, from 0.
-    pub chunk: u64,
-    /// First byte in the file.
-    pub start: u64,
-    /// One past the last byte.
-    pub end: u64,
-    /// How good, higher is better. Comparable within one answer only.
-    pub score: f64,
-    /// The document's title.
-    pub title: Option<String>,
-    /// The chunk's text, whole.
-    pub text: String,
-    /// The other fields of the document.
-    pub metadata: Map<String, Value>,
-    /// Whether the file has a newer version that can't be indexed.
-    pub stale: bool,
-    /// Other files that hold the same text.
-    pub other_paths: Vec<String>,
 }
 
 /// Why a file is, or is not, in the index: `floodmark explain`.

@@ -4,6 +4,8 @@
 //! a thread keeps fresh. Either way a query takes one snapshot of the store, brings the view to exactly its epoch, and
 //! answers from the two.
 
+pub mod fusion;
+
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -181,6 +183,7 @@ impl Searcher {
         Ok(Found {
             epoch: store.epoch(),
             hits,
+            next: None,
         })
     }
 
@@ -235,5 +238,6 @@ fn hit(store: &Snapshot, label: Label, score: f64) -> Result<Option<Hit>, StoreE
         metadata,
         stale,
         other_paths,
+        ..Hit::default()
     }))
 }

@@ -457,6 +457,7 @@ impl Handler for OneText {
             metadata: serde_json::Map::new(),
             stale: false,
             other_paths: vec!["copy.md".into()],
+            ..Hit::default()
         };
         Ok(Found {
             epoch: 17,
@@ -465,6 +466,7 @@ impl Handler for OneText {
             } else {
                 Vec::new()
             },
+            ..Found::default()
         })
     }
 

@@ -42,10 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     run.join()?;
 
     let searcher = Searcher::open(Path::new(state), &model, view::Options::default())?;
-    let query = Query {
-        query: question.clone(),
-        hits: 3,
-    };
+    let query = Query::new(question.clone(), 3);
     for hit in searcher.search(&query)?.hits {
         println!("{:.3}  {}", hit.score, hit.path);
     }

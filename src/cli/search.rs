@@ -23,10 +23,7 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
     if !config.state.is_dir() {
         return Err(CliError::NoState(config.state.clone()));
     }
-    let query = Query {
-        query: args.query.join(" "),
-        hits: config.hits,
-    };
+    let query = Query::new(args.query.join(" "), config.hits);
     let found = match Client::connect(&config.state)? {
         Some(mut client) => client.search(&query)?,
         None => {

@@ -30,7 +30,7 @@ impl Handler for Echo {
         }
         Ok(Found {
             epoch: query.query.len() as u64,
-            hits: Vec::new(),
+            ..Found::default()
         })
     }
 
@@ -94,10 +94,7 @@ impl Run {
 }
 
 fn query(text: &str) -> Query {
-    Query {
-        query: text.into(),
-        hits: 3,
-    }
+    Query::new(text, 3)
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! nothing that came later, and loses nothing that left later.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use floodmark_operators::keys::Epoch;
@@ -65,6 +65,8 @@ pub(super) struct Rows {
     /// copies all its rows when it first grows; queries would wait for both. IVF takes its additions in itself.
     tail: Option<Ann>,
     labels: Vec<u64>,
+    /// A row of each label, also of those that left: a label means the same vector for ever, so any will do.
+    by_label: HashMap<u64, usize>,
     removed_at: Vec<Epoch>,
     nprobe: usize,
 }
@@ -77,10 +79,13 @@ impl Rows {
             Kind::Ivf { .. } => None,
         };
         let removed_at = vec![LIVE; labels.len()];
+        let numbered = labels.iter().enumerate();
+        let by_label = numbered.map(|(row, label)| (*label, row)).collect();
         Ok(Self {
             base,
             tail,
             labels,
+            by_label,
             removed_at,
             nprobe,
         })
@@ -114,6 +119,9 @@ impl Rows {
             .as_mut()
             .unwrap_or(&mut self.base)
             .add(vectors, 1)?;
+        let numbered = labels.iter().zip(self.labels.len()..);
+        self.by_label
+            .extend(numbered.map(|(label, row)| (*label, row)));
         self.labels.extend_from_slice(labels);
         self.removed_at.resize(self.labels.len(), PENDING);
         Ok(())
@@ -272,6 +280,34 @@ impl Snapshot {
             nprobe *= 2;
         }
         self.exhaustive(&rows, query, k, admit)
+    }
+
+    /// The cosine of `query` with the vector of each of `labels`, in their order; `None` where the standing index has no such
+    /// row. Also of labels that are not live at this epoch: a label means the same vector for ever.
+    ///
+    /// `query`: `[d]` finite f32, unit L2 norm.
+    pub fn scores(&self, query: &[f32], labels: &[u64]) -> Result<Vec<Option<f32>>, IndexError> {
+        let rows = self.standing.read();
+        if query.len() != rows.dimension() {
+            return Err(IndexError::Dimension {
+                expected: rows.dimension(),
+                got: query.len(),
+            });
+        }
+        if !query.iter().all(|x| x.is_finite()) {
+            return Err(IndexError::NotFinite);
+        }
+        let mut vector = vec![0f32; rows.dimension()];
+        labels
+            .iter()
+            .map(|label| {
+                let Some(row) = rows.by_label.get(label) else {
+                    return Ok(None);
+                };
+                rows.vector(*row, &mut vector)?;
+                Ok(Some(inner_product(query, &vector)))
+            })
+            .collect()
     }
 
     /// The exact answer: every visible row is looked at.

@@ -67,6 +67,11 @@ fn check(snapshot: &Snapshot, source: &Memory) {
         expected,
         "filtered"
     );
+    let everything = source.nearest(snapshot.epoch(), &query(5), live.len(), &|_| true);
+    let labels: Vec<u64> = everything.iter().map(|hit| hit.label).collect();
+    let scores: Vec<Option<f32>> = everything.iter().map(|hit| Some(hit.score)).collect();
+    assert_eq!(snapshot.scores(&query(5), &labels).unwrap(), scores);
+    assert_eq!(snapshot.scores(&query(5), &[u64::MAX]).unwrap(), [None]);
 }
 
 /// The share of the true neighbours that the snapshot finds.
