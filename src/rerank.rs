@@ -59,7 +59,9 @@ pub enum RerankError {
     #[error("the system refuses a thread for the second look: {0}")]
     Thread(#[from] std::io::Error),
     /// A thread ended before its work was done.
-    #[error("the threads of the second look are gone: a defect of floodmark; search without --rerank")]
+    #[error(
+        "the threads of the second look are gone: a defect of floodmark; search without --rerank"
+    )]
     Gone,
 }
 

@@ -187,12 +187,15 @@ fn judgements(
 mod tests {
     use super::*;
 
-    const CORPUS: &str = "{\"_id\":\"a\",\"title\":\"\",\"text\":\"tide\"}\n{\"_id\":7,\"text\":\"mark\"}\n";
-    const QUERIES: &str = "{\"_id\":\"q1\",\"text\":\"high water\"}\n\n{\"_id\":\"q2\",\"text\":\"low\"}\n";
+    const CORPUS: &str =
+        "{\"_id\":\"a\",\"title\":\"\",\"text\":\"tide\"}\n{\"_id\":7,\"text\":\"mark\"}\n";
+    const QUERIES: &str =
+        "{\"_id\":\"q1\",\"text\":\"high water\"}\n\n{\"_id\":\"q2\",\"text\":\"low\"}\n";
 
     fn folder(corpus: &str, queries: &str, qrels: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("corpus.jsonl", corpus);
         write("queries.jsonl", queries);
         std::fs::create_dir(folder.path().join("qrels")).unwrap();
@@ -211,7 +214,10 @@ mod tests {
         let [query] = &collection.queries[..] else {
             panic!("{:?}", collection.queries)
         };
-        assert_eq!((query.id.as_str(), query.text.as_str()), ("q1", "high water"));
+        assert_eq!(
+            (query.id.as_str(), query.text.as_str()),
+            ("q1", "high water")
+        );
         assert_eq!(query.grades["a"], 2);
         assert_eq!(query.grades["7"], 0);
     }
@@ -228,32 +234,87 @@ mod tests {
         assert_eq!(chosen(None), "test");
         assert_eq!(chosen(Some("dev")), "dev");
         let refused = Collection::open(both.path(), Some("train")).unwrap_err();
-        assert!(refused.to_string().contains("one of dev, test"), "{refused}");
+        assert!(
+            refused.to_string().contains("one of dev, test"),
+            "{refused}"
+        );
     }
 
     #[test]
     fn what_is_wrong_is_said_with_file_line_and_field() {
         let good = "q1\ta\t1\n";
         let cases: &[(&str, &str, &str, &str)] = &[
-            ("{\"_id\":\"a\"}\n{\"title\":1}", QUERIES, good, "corpus.jsonl:2: _id is missing"),
+            (
+                "{\"_id\":\"a\"}\n{\"title\":1}",
+                QUERIES,
+                good,
+                "corpus.jsonl:2: _id is missing",
+            ),
             ("[]\n", QUERIES, good, "corpus.jsonl:1: is no JSON object"),
-            ("{\"_id\":\"a\"}\n{\"_id\":\"a\"}\n", QUERIES, good, "corpus.jsonl:2: _id is the same as in line 1"),
-            (CORPUS, "{\"_id\":\"q1\",\"text\":3}", good, "queries.jsonl:1: text must be a text, and is a number"),
-            (CORPUS, "{\"_id\":\"q1\",\"text\":\" \"}", good, "queries.jsonl:1: text is empty"),
-            (CORPUS, "{\"_id\":\"q1\"", good, "queries.jsonl:1: is no JSON"),
-            (CORPUS, QUERIES, "q1\ta\t1\nq1\ta\tbad\n", "test.tsv:2: score must be a whole number, and is \"bad\""),
+            (
+                "{\"_id\":\"a\"}\n{\"_id\":\"a\"}\n",
+                QUERIES,
+                good,
+                "corpus.jsonl:2: _id is the same as in line 1",
+            ),
+            (
+                CORPUS,
+                "{\"_id\":\"q1\",\"text\":3}",
+                good,
+                "queries.jsonl:1: text must be a text, and is a number",
+            ),
+            (
+                CORPUS,
+                "{\"_id\":\"q1\",\"text\":\" \"}",
+                good,
+                "queries.jsonl:1: text is empty",
+            ),
+            (
+                CORPUS,
+                "{\"_id\":\"q1\"",
+                good,
+                "queries.jsonl:1: is no JSON",
+            ),
+            (
+                CORPUS,
+                QUERIES,
+                "q1\ta\t1\nq1\ta\tbad\n",
+                "test.tsv:2: score must be a whole number, and is \"bad\"",
+            ),
             (CORPUS, QUERIES, "q1 a 1\n", "test.tsv:1: has 1 fields"),
-            (CORPUS, QUERIES, "q9\ta\t1\n", "test.tsv:1: query-id \"q9\" is not in queries.jsonl"),
-            (CORPUS, QUERIES, "q1\ta\t1\nq1\ta\t0\n", "test.tsv:2: corpus-id \"a\" has the score 1"),
-            (CORPUS, QUERIES, "query-id\tcorpus-id\tscore\n", "test.tsv: holds no judgement"),
+            (
+                CORPUS,
+                QUERIES,
+                "q9\ta\t1\n",
+                "test.tsv:1: query-id \"q9\" is not in queries.jsonl",
+            ),
+            (
+                CORPUS,
+                QUERIES,
+                "q1\ta\t1\nq1\ta\t0\n",
+                "test.tsv:2: corpus-id \"a\" has the score 1",
+            ),
+            (
+                CORPUS,
+                QUERIES,
+                "query-id\tcorpus-id\tscore\n",
+                "test.tsv: holds no judgement",
+            ),
         ];
         for (corpus, queries, qrels, expected) in cases {
             let folder = folder(corpus, queries, &[("test", qrels)]);
-            let said = Collection::open(folder.path(), None).unwrap_err().to_string();
-            assert!(said.contains(expected), "{said:?} does not say {expected:?}");
+            let said = Collection::open(folder.path(), None)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                said.contains(expected),
+                "{said:?} does not say {expected:?}"
+            );
         }
         let empty = tempfile::tempdir().unwrap();
-        let said = Collection::open(empty.path(), None).unwrap_err().to_string();
+        let said = Collection::open(empty.path(), None)
+            .unwrap_err()
+            .to_string();
         assert!(said.contains("has no corpus.jsonl"), "{said}");
     }
 }

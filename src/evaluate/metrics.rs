@@ -153,7 +153,10 @@ mod tests {
     #[test]
     fn the_first_relevant_document_counts_up_to_the_depth() {
         let judged = grades(&[("a", 1), ("b", 3), ("c", 0)]);
-        close(reciprocal_rank(&["c", "x", "b", "a"], &judged, 10), 1.0 / 3.0);
+        close(
+            reciprocal_rank(&["c", "x", "b", "a"], &judged, 10),
+            1.0 / 3.0,
+        );
         close(reciprocal_rank(&["c", "x", "b", "a"], &judged, 2), 0.0);
         close(reciprocal_rank(&[], &judged, 10), 0.0);
     }
@@ -172,8 +175,14 @@ mod tests {
             average_ranks(&[3.0, 1.0, 3.0, 2.0, 3.0]),
             [4.0, 1.0, 4.0, 2.0, 4.0]
         );
-        close(spearman(&[1.0, 2.0, 3.0], &[10.0, 20.0, 15.0]).unwrap(), 0.5);
-        close(spearman(&[1.0, 2.0, 3.0], &[-1.0, -8.0, -9.0]).unwrap(), -1.0);
+        close(
+            spearman(&[1.0, 2.0, 3.0], &[10.0, 20.0, 15.0]).unwrap(),
+            0.5,
+        );
+        close(
+            spearman(&[1.0, 2.0, 3.0], &[-1.0, -8.0, -9.0]).unwrap(),
+            -1.0,
+        );
         // ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4: 4.5 ÷ √(4.5 · 5)
         close(
             spearman(&[0.0, 1.0, 1.0, 2.0], &[0.0, 3.0, 2.0, 9.0]).unwrap(),

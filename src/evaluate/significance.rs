@@ -73,7 +73,11 @@ fn randomisation(differences: &[f64]) -> f64 {
         for block in differences.chunks(64) {
             let mut signs = random.next();
             for difference in block {
-                sum += if signs & 1 == 1 { -difference } else { *difference };
+                sum += if signs & 1 == 1 {
+                    -difference
+                } else {
+                    *difference
+                };
                 signs >>= 1;
             }
         }
@@ -119,7 +123,10 @@ mod tests {
     fn no_difference_is_not_significant() {
         let values: Vec<f64> = (0..300).map(|i| f64::from(i % 7) / 7.0).collect();
         let none = compare(&values, &values);
-        assert_eq!((none.difference, none.p, none.interval), (0.0, 1.0, (0.0, 0.0)));
+        assert_eq!(
+            (none.difference, none.p, none.interval),
+            (0.0, 1.0, (0.0, 0.0))
+        );
         let nothing = compare(&[], &[]);
         assert_eq!((nothing.difference, nothing.p), (0.0, 1.0));
     }
@@ -135,7 +142,10 @@ mod tests {
         assert!((found.p - 0.0569).abs() < 0.01, "{}", found.p);
         // 0.02 ± 1.96 · √(.0096/100): .0008 to .0392, in steps of .002
         let (low, high) = found.interval;
-        assert!((low - 0.0).abs() < 0.0041 && (high - 0.04).abs() < 0.0041, "{low} {high}");
+        assert!(
+            (low - 0.0).abs() < 0.0041 && (high - 0.04).abs() < 0.0041,
+            "{low} {high}"
+        );
     }
 
     #[test]

@@ -45,11 +45,7 @@ impl CrossEncoder {
     ///
     /// # Errors
     /// See [`ModelError`].
-    pub fn open(
-        dir: &Path,
-        device: Device,
-        runtime: Option<&Path>,
-    ) -> Result<Self, ModelError> {
+    pub fn open(dir: &Path, device: Device, runtime: Option<&Path>) -> Result<Self, ModelError> {
         let Folder {
             name,
             graph,

@@ -49,12 +49,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// The rows at `indices`, of which there is at least one.
-    pub(super) fn of(
-        inputs: &[Input],
-        rows: &[&TokenIds],
-        indices: &[usize],
-        pad_id: i64,
-    ) -> Self {
+    pub(super) fn of(inputs: &[Input], rows: &[&TokenIds], indices: &[usize], pad_id: i64) -> Self {
         let width = indices.iter().map(|&index| rows[index].len()).max();
         let width = width.unwrap_or(0);
         let fill = |padding: i64, value: fn(&TokenIds, usize) -> i64| -> Vec<i64> {
@@ -86,9 +81,7 @@ impl Batch {
     }
 
     /// By name, for a run.
-    pub(super) fn tensors(
-        &self,
-    ) -> Result<Vec<(Cow<'_, str>, SessionInputValue<'_>)>, ort::Error> {
+    pub(super) fn tensors(&self) -> Result<Vec<(Cow<'_, str>, SessionInputValue<'_>)>, ort::Error> {
         self.tensors
             .iter()
             .map(|named| {

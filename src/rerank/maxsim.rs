@@ -172,7 +172,10 @@ mod tests {
 
     #[test]
     fn marks_are_left_out() {
-        let text = TokenVectors::new(array![[9.0, 9.0], [1.0, 2.0], [8.0, 8.0]], &[false, true, false]);
+        let text = TokenVectors::new(
+            array![[9.0, 9.0], [1.0, 2.0], [8.0, 8.0]],
+            &[false, true, false],
+        );
         assert_eq!(text.0, array![[1.0, 2.0]]);
     }
 
@@ -193,10 +196,7 @@ mod tests {
     #[test]
     fn what_all_tokens_share_is_taken_off() {
         // Far out in one direction all look alike (cosines above .99); around their mean they are opposites.
-        let texts = [
-            vectors(array![[10.0, 1.0]]),
-            vectors(array![[10.0, -1.0]]),
-        ];
+        let texts = [vectors(array![[10.0, 1.0]]), vectors(array![[10.0, -1.0]])];
         let query = vectors(array![[10.0, 2.0]]);
         assert_eq!(similarities(&query, &[1.0], &texts), [1.0, -1.0]);
     }

@@ -17,8 +17,14 @@ fn candidates<'a>(texts: &[&'a str]) -> Vec<Candidate<'a>> {
 }
 
 fn cross_encoder() -> Reranker {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_cross_encoder");
-    Reranker::open(&Kind::named(folder.to_str().unwrap()), builtin(), Device::Cpu).unwrap()
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_cross_encoder");
+    Reranker::open(
+        &Kind::named(folder.to_str().unwrap()),
+        builtin(),
+        Device::Cpu,
+    )
+    .unwrap()
 }
 
 fn scores(outcome: Outcome) -> Vec<f64> {
@@ -70,11 +76,14 @@ fn maxsim_prefers_the_text_that_meets_the_words_that_count() {
         "The lighthouse keeper polished the great lens.",
     ];
     let question = "keeper of the lighthouse near the dishwasher hose";
-    let weigh = |words: [&'static str; 2]| {
-        move |word: &str| f64::from(u8::from(words.contains(&word)))
-    };
+    let weigh =
+        |words: [&'static str; 2]| move |word: &str| f64::from(u8::from(words.contains(&word)));
     let by = |weight: &dyn Fn(&str) -> f64| {
-        scores(reranker.score(question, &candidates(&texts), weight, AMPLE).unwrap())
+        scores(
+            reranker
+                .score(question, &candidates(&texts), weight, AMPLE)
+                .unwrap(),
+        )
     };
     let lighthouse = by(&weigh(["keeper", "lighthouse"]));
     assert!(lighthouse[1] > lighthouse[0], "{lighthouse:?}");
@@ -84,10 +93,17 @@ fn maxsim_prefers_the_text_that_meets_the_words_that_count() {
 
 #[test]
 fn a_folder_that_is_no_cross_encoder_is_refused_with_a_reason() {
-    let tiny = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_models/both.onnx");
+    let tiny =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_models/both.onnx");
     let refused = Reranker::open(&Kind::CrossEncoder(tiny), builtin(), Device::Cpu).unwrap_err();
-    assert!(refused.to_string().contains("text-classification"), "{refused}");
+    assert!(
+        refused.to_string().contains("text-classification"),
+        "{refused}"
+    );
     let nowhere = Kind::named("/nowhere/cross-encoder");
     let refused = Reranker::open(&nowhere, builtin(), Device::Cpu).unwrap_err();
-    assert!(refused.to_string().contains("/nowhere/cross-encoder"), "{refused}");
+    assert!(
+        refused.to_string().contains("/nowhere/cross-encoder"),
+        "{refused}"
+    );
 }
