@@ -17,12 +17,15 @@ pub mod maxsim;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::model::{CrossEncoder, Device, EmbedError, Model, ModelError, TokenIds};
+use crate::model::{CrossEncoder, Device, EmbedError, Model, ModelError, Provider, TokenIds};
 use crew::Crew;
 use maxsim::TokenVectors;
 
 /// How many candidates are looked at again.
 pub const DEPTH: usize = 50;
+
+/// How long a second look may take where nobody says otherwise, in milliseconds.
+pub const BUDGET_MS: u64 = 2_000;
 
 /// What a person writes for the kind that needs no weights of its own.
 pub const MAXSIM: &str = "maxsim";
@@ -94,18 +97,23 @@ enum Inner {
 }
 
 impl Reranker {
-    /// Opens it. `model` is the one that embeds, and gives max-sim its token vectors and a cross-encoder its runtime.
+    /// Opens it. `model` is the one that embeds, and gives max-sim its token vectors and a cross-encoder runtime and device.
     ///
     /// # Errors
     /// See [`RerankError`].
-    pub fn open(kind: &Kind, model: &Model, device: Device) -> Result<Self, RerankError> {
+    pub fn open(kind: &Kind, model: &Model) -> Result<Self, RerankError> {
         match kind {
             Kind::MaxSim => Self::maxsim(model),
-            Kind::CrossEncoder(folder) => Self::cross_encoder(folder, model, device),
+            Kind::CrossEncoder(folder) => Self::cross_encoder(folder, model),
         }
     }
 
-    fn cross_encoder(folder: &Path, model: &Model, device: Device) -> Result<Self, RerankError> {
+    fn cross_encoder(folder: &Path, model: &Model) -> Result<Self, RerankError> {
+        let device = match model.provider() {
+            Provider::Cuda => Device::Cuda,
+            Provider::CoreMl => Device::CoreMl,
+            Provider::Cpu => Device::Cpu,
+        };
         let encoder = CrossEncoder::open(folder, device, Some(model.runtime().path()))?;
         let sessions = (0..model.sessions().max(1))
             .map(|_| {

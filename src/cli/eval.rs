@@ -92,6 +92,9 @@ fn evaluate(
     state: &Path,
     left: Option<PathBuf>,
 ) -> Result<Vec<(String, Measured)>, CliError> {
+    let mut config = config.clone();
+    config.state = state.to_owned();
+    let config = &config;
     let model = setup::model(config)?;
     let mut options = setup::options(config, worker::Mode::Once)?;
     if options.formats.id_fields.is_empty() {

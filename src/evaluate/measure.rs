@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::beir::JudgedQuery;
 use super::metrics::{mean, ndcg, percentile, recall, reciprocal_rank};
-use crate::answers::{Found, Query};
+use crate::answers::{Found, Query, SecondLook};
 
 /// How many documents are asked for: as deep as recall is counted.
 pub const DEPTH: usize = 100;
@@ -23,6 +23,8 @@ pub struct Measured {
     pub recall_100: Vec<f64>,
     /// How long each query took, in milliseconds, its embedding included.
     pub ms: Vec<f64>,
+    /// The same asked again at once, when its vector is known; empty where there is a second look, which costs the same again.
+    pub ms_known: Vec<f64>,
     /// Queries whose second look ran out of time.
     pub out_of_time: usize,
 }
@@ -43,6 +45,10 @@ pub struct Figures {
     pub p50_ms: f64,
     /// 99 of 100 took no longer.
     pub p99_ms: f64,
+    /// Without the query's embedding: asked again at once, when its vector is known.
+    pub p50_ms_without_embedding: Option<f64>,
+    /// The same.
+    pub p99_ms_without_embedding: Option<f64>,
     /// Queries whose second look ran out of time and that got the order without it.
     pub out_of_time: usize,
 }
@@ -50,12 +56,18 @@ pub struct Figures {
 impl Measured {
     /// Means and percentiles.
     pub fn figures(&self) -> Figures {
+        let known = |percent| {
+            let times = &self.ms_known;
+            (!times.is_empty()).then(|| percentile(times, percent))
+        };
         Figures {
             ndcg_10: mean(&self.ndcg_10),
             mrr_10: mean(&self.mrr_10),
             recall_100: mean(&self.recall_100),
             p50_ms: percentile(&self.ms, 50.0),
             p99_ms: percentile(&self.ms, 99.0),
+            p50_ms_without_embedding: known(50.0),
+            p99_ms_without_embedding: known(99.0),
             out_of_time: self.out_of_time,
         }
     }
@@ -70,7 +82,7 @@ impl Measured {
     }
 }
 
-/// Asks each query once, one after another, after the first was asked for the sake of what a first one has to load. `how`: mode
+/// Asks each query, one after another, after the first was asked for the sake of what a first one has to load. `how`: mode
 /// and fusion; its words and number of hits are set here.
 ///
 /// # Errors
@@ -94,7 +106,13 @@ pub fn measure<E>(
         let query = query(judged);
         let began = Instant::now();
         let found = search(&query)?;
-        measured.ms.push(began.elapsed().as_secs_f64() * 1e3);
+        measured.ms.push(milliseconds(began));
+        if how.rerank.is_none() {
+            let began = Instant::now();
+            search(&query)?;
+            measured.ms_known.push(milliseconds(began));
+        }
+        measured.out_of_time += usize::from(found.rerank == Some(SecondLook::OutOfTime));
         let ranking = documents(&found);
         let ranking: Vec<&str> = ranking.iter().map(String::as_str).collect();
         let grades = &judged.grades;
@@ -104,6 +122,10 @@ pub fn measure<E>(
         asked(number as u64 + 1);
     }
     Ok(measured)
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }
 
 /// The documents of an answer, each once, best first. Documents of the same text are as good as each other: they stand together.
@@ -178,7 +200,7 @@ mod tests {
         assert_eq!(measured.ms.len(), 3);
         assert_eq!(
             *asked.borrow(),
-            ["about 1", "about 1", "about 2", "about 3"]
+            ["about 1", "about 1", "about 1", "about 2", "about 2", "about 3", "about 3"]
         );
         let failing = |_: &Query| Err::<Found, _>("no");
         assert_eq!(

@@ -151,6 +151,48 @@ mod tests {
     }
 
     #[test]
+    fn other_programs_say_the_same() {
+        #[derive(serde::Deserialize)]
+        struct Ranking {
+            grades: Grades,
+            ranking: Vec<String>,
+            #[serde(rename = "ndcg@10")]
+            ndcg: f64,
+            #[serde(rename = "mrr@10")]
+            mrr: f64,
+            #[serde(rename = "recall@100")]
+            recall: f64,
+        }
+        #[derive(serde::Deserialize)]
+        struct Pairs {
+            a: Vec<f64>,
+            b: Vec<f64>,
+            spearman: f64,
+            pearson: f64,
+        }
+        #[derive(serde::Deserialize)]
+        struct Reference {
+            rankings: Vec<Ranking>,
+            pairs: Vec<Pairs>,
+        }
+        // pytrec_eval's and scipy's answers; make.py beside the file made it
+        let reference: Reference =
+            serde_json::from_str(include_str!("../../tests/fixtures/metrics/reference.json"))
+                .unwrap();
+        assert!(reference.rankings.len() > 30 && reference.pairs.len() == 3);
+        for query in &reference.rankings {
+            let ranking: Vec<&str> = query.ranking.iter().map(String::as_str).collect();
+            close(ndcg(&ranking, &query.grades, 10), query.ndcg);
+            close(reciprocal_rank(&ranking, &query.grades, 10), query.mrr);
+            close(recall(&ranking, &query.grades, 100), query.recall);
+        }
+        for pairs in &reference.pairs {
+            close(spearman(&pairs.a, &pairs.b).unwrap(), pairs.spearman);
+            close(pearson(&pairs.a, &pairs.b).unwrap(), pairs.pearson);
+        }
+    }
+
+    #[test]
     fn the_first_relevant_document_counts_up_to_the_depth() {
         let judged = grades(&[("a", 1), ("b", 3), ("c", 0)]);
         close(

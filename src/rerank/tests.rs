@@ -22,7 +22,6 @@ fn cross_encoder() -> Reranker {
     Reranker::open(
         &Kind::named(folder.to_str().unwrap()),
         builtin(),
-        Device::Cpu,
     )
     .unwrap()
 }
@@ -70,7 +69,7 @@ fn no_time_gives_no_scores_and_the_next_question_is_answered() {
 
 #[test]
 fn maxsim_prefers_the_text_that_meets_the_words_that_count() {
-    let reranker = Reranker::open(&Kind::named(MAXSIM), builtin(), Device::Cpu).unwrap();
+    let reranker = Reranker::open(&Kind::named(MAXSIM), builtin()).unwrap();
     let texts = [
         "The dishwasher's hose leaked onto the kitchen floor.",
         "The lighthouse keeper polished the great lens.",
@@ -95,13 +94,13 @@ fn maxsim_prefers_the_text_that_meets_the_words_that_count() {
 fn a_folder_that_is_no_cross_encoder_is_refused_with_a_reason() {
     let tiny =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_models/both.onnx");
-    let refused = Reranker::open(&Kind::CrossEncoder(tiny), builtin(), Device::Cpu).unwrap_err();
+    let refused = Reranker::open(&Kind::CrossEncoder(tiny), builtin()).unwrap_err();
     assert!(
         refused.to_string().contains("text-classification"),
         "{refused}"
     );
     let nowhere = Kind::named("/nowhere/cross-encoder");
-    let refused = Reranker::open(&nowhere, builtin(), Device::Cpu).unwrap_err();
+    let refused = Reranker::open(&nowhere, builtin()).unwrap_err();
     assert!(
         refused.to_string().contains("/nowhere/cross-encoder"),
         "{refused}"
