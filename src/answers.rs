@@ -15,7 +15,9 @@ use floodmark_operators::keys::{ChunkHash, ContentHash, Epoch};
 use crate::formats::Format;
 
 pub use evaluation::{Compared, Evaluated, Evaluation, Similarity};
-pub use found::{Duplicate, Found, Fusion, Hit, Mark, Mode, Passage, Query, Scores, SecondLook, Snippet};
+pub use found::{
+    Duplicate, Found, Fusion, Hit, Mark, Mode, Passage, Query, Scores, SecondLook, Snippet,
+};
 
 /// Keys as people read them. Between workers they travel as numbers.
 mod hexadecimal {

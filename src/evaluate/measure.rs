@@ -200,7 +200,9 @@ mod tests {
         assert_eq!(measured.ms.len(), 3);
         assert_eq!(
             *asked.borrow(),
-            ["about 1", "about 1", "about 1", "about 2", "about 2", "about 3", "about 3"]
+            [
+                "about 1", "about 1", "about 1", "about 2", "about 2", "about 3", "about 3"
+            ]
         );
         let failing = |_: &Query| Err::<Found, _>("no");
         assert_eq!(

@@ -19,11 +19,7 @@ fn candidates<'a>(texts: &[&'a str]) -> Vec<Candidate<'a>> {
 fn cross_encoder() -> Reranker {
     let folder =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_cross_encoder");
-    Reranker::open(
-        &Kind::named(folder.to_str().unwrap()),
-        builtin(),
-    )
-    .unwrap()
+    Reranker::open(&Kind::named(folder.to_str().unwrap()), builtin()).unwrap()
 }
 
 fn scores(outcome: Outcome) -> Vec<f64> {
