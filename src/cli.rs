@@ -1,7 +1,7 @@
 //! The command line: one command a file, and the settings of `config` as flags of the commands that use them.
 //!
-//! What a command asks for by words of its own (QUERY, PATH, DIR) is in its `Args`; every flag is a setting, so that
-//! it has a twin in the environment and in the file.
+//! What a command asks for by words of its own (QUERY, PATH, DIR), and what belongs to one question alone (`--filter`,
+//! `--wait`), is in its `Args`; every other flag is a setting, so that it has a twin in the environment and in the file.
 
 pub mod completions;
 pub mod dead;

@@ -55,6 +55,24 @@ rule::words! {
         /// It is retracted.
         Drop = "drop",
     }
+    /// What a search looks at.
+    SearchMode {
+        /// Meaning and words.
+        Hybrid = "hybrid",
+        /// Meaning alone.
+        Vector = "vector",
+        /// Words alone.
+        Keyword = "keyword",
+    }
+    /// How the list of the vectors and the list of the words become one.
+    Fusion {
+        /// By how many standard deviations a score lies above the mean of its list.
+        Zscore = "zscore",
+        /// By where a score lies between the worst and the best of its list.
+        Minmax = "minmax",
+        /// By the ranks alone.
+        Rrf = "rrf",
+    }
     /// How log lines look.
     LogFormat {
         /// One line of text an event.
@@ -361,6 +379,20 @@ settings! {
     "search" in ["search"] {
         /// How many hits are wanted.
         hits 'k': usize = ["10"], Rule::Count(1, 10_000);
+        /// What is looked at: `hybrid` for meaning and words, `vector` for meaning alone, `keyword` for words alone.
+        mode: SearchMode = ["hybrid"], Rule::OneOf(SearchMode::WORDS);
+        /// How the two lists become one: `zscore` and `minmax` weigh the scores, `rrf` the ranks.
+        fusion: Fusion = ["zscore"], Rule::OneOf(Fusion::WORDS);
+        /// What meaning weighs against words, for `zscore` and `minmax`; 0.7 and more suits code.
+        dense_weight: f64 = ["0.6"], Rule::Number(0.0, 1.0);
+        /// The constant of `rrf`: the smaller, the more the first ranks count.
+        rrf_k: f64 = ["60"], Rule::Number(0.0, 10_000.0);
+        /// Each chunk is a hit of its own, instead of a document with its best chunks.
+        chunks: bool = ["false"], Rule::Switch;
+        /// Read the query as an expression: `+must -not "a phrase" (a OR b)`. Else nothing in it is an operator.
+        query_syntax: bool = ["false"], Rule::Switch;
+        /// How long --wait and --wait-epoch wait.
+        wait_timeout: Duration = ["60s"], Rule::Time;
     }
     /// How results are written.
     "output" in ["output"] {

@@ -43,6 +43,8 @@ pub enum Ask {
     Stop,
     /// Answer when this file is searchable as it is now on the disk.
     Wait(Wait),
+    /// Answer when this epoch is searchable.
+    WaitEpoch(WaitEpoch),
     /// Look again at what failed: at or below these absolute paths, or all of it if none is named.
     RetryDead(Vec<PathBuf>),
 }
@@ -52,6 +54,15 @@ pub enum Ask {
 pub struct Wait {
     /// The file, as an absolute path.
     pub path: PathBuf,
+    /// Give up after so many milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// For which epoch, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitEpoch {
+    /// The epoch.
+    pub epoch: Epoch,
     /// Give up after so many milliseconds.
     pub timeout_ms: u64,
 }
@@ -66,7 +77,7 @@ pub enum Reply {
     Found(Found),
     /// To [`Ask::Stop`].
     Stopping,
-    /// To [`Ask::Wait`]: since which epoch.
+    /// To [`Ask::Wait`] and [`Ask::WaitEpoch`]: the epoch that answers now.
     Searchable(Epoch),
     /// To [`Ask::RetryDead`].
     Retried(Retried),
@@ -192,6 +203,16 @@ impl Client {
             path: path.to_owned(),
             timeout_ms,
         });
+        match self.ask(&ask, timeout.saturating_add(PATIENCE))? {
+            Reply::Searchable(epoch) => Ok(epoch),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Waits until the epoch is searchable, and says which is. [`RefusalKind::TimedOut`]: not yet.
+    pub fn wait_epoch(&mut self, epoch: Epoch, timeout: Duration) -> Result<Epoch, ControlError> {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let ask = Ask::WaitEpoch(WaitEpoch { epoch, timeout_ms });
         match self.ask(&ask, timeout.saturating_add(PATIENCE))? {
             Reply::Searchable(epoch) => Ok(epoch),
             other => Err(unexpected(&other)),

@@ -30,6 +30,7 @@ use floodmark_operators::keys::Epoch;
 
 pub use disk::{Manifest, RecallSample, last_build};
 pub use inspect::{Inspection, compare, inspect};
+pub(crate) use snapshot::inner_product;
 pub use snapshot::{Hit, Snapshot};
 pub use view::VectorView;
 

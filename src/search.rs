@@ -4,18 +4,27 @@
 //! a thread keeps fresh. Either way a query takes one snapshot of the store, brings the view to exactly its epoch, and
 //! answers from the two.
 
+pub mod admitted;
+mod answer;
+mod arm;
+pub mod filter;
 pub mod fusion;
+mod hits;
+mod rank;
+mod snippet;
+mod words;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use floodmark_operators::keys::Epoch;
-use serde_json::{Map, Value};
 
-use crate::answers::{Found, Hit, Query, shown};
 use crate::index::{Change, IndexError, SourceError, VectorSource, VectorView, view};
 use crate::model::{EmbedError, Model, ModelError, Session};
-use crate::store::{Label, Occurrence, Reader, Snapshot, StoreError};
+use crate::store::{Label, Reader, Snapshot, StoreError};
+
+pub use answer::QUERY_BYTES_MAX;
+use filter::FilterError;
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +54,38 @@ pub enum SearchError {
         index: String,
         /// Of the query.
         query: String,
+    },
+    /// A filter that is not understood.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// More than anybody means.
+    #[error(
+        "the query has {bytes} bytes, and {QUERY_BYTES_MAX} is the most; say in fewer words what to find"
+    )]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// An epoch that was not committed yet.
+    #[error(
+        "epoch {asked} is not committed yet, the last one is {last}; --wait-epoch {asked} waits for it"
+    )]
+    Future {
+        /// The epoch that was asked for.
+        asked: Epoch,
+        /// The last one.
+        last: Epoch,
+    },
+    /// An epoch of which there are no vectors.
+    #[error(
+        "epoch {asked} can't be searched by meaning: the model in use took over in epoch {since}, and has made no vectors \
+         for what was gone by then; --mode keyword can look that far back"
+    )]
+    Past {
+        /// The epoch that was asked for.
+        asked: Epoch,
+        /// The first that can be answered.
+        since: Epoch,
     },
 }
 
@@ -109,6 +150,16 @@ pub struct Searcher {
     /// Made for the first query: a run that nobody asks anything does without.
     session: Mutex<Option<Session>>,
     model: Model,
+    /// The last queries' vectors, the latest last.
+    recent: Mutex<Vec<answer::Embedded>>,
+    /// What passed the last filters, the latest last.
+    passed: Mutex<Vec<answer::Passed>>,
+}
+
+/// Everything that answers, of one epoch.
+struct Views {
+    store: Snapshot,
+    vectors: Arc<crate::index::Snapshot>,
 }
 
 impl Searcher {
@@ -129,6 +180,8 @@ impl Searcher {
             latest,
             session: Mutex::default(),
             model: model.clone(),
+            recent: Mutex::default(),
+            passed: Mutex::default(),
         })
     }
 
@@ -151,49 +204,16 @@ impl Searcher {
         &self.reader
     }
 
-    /// The chunks whose meaning is nearest to the query, best first; a text that lies in several places once.
-    ///
-    /// # Errors
-    /// See [`SearchError`].
-    pub fn search(&self, query: &Query) -> Result<Found, SearchError> {
-        let text = query.query.trim();
-        if text.is_empty() {
-            return Err(SearchError::Empty);
-        }
-        let vector = {
-            let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            let session = match &mut *slot {
-                Some(session) => session,
-                none => none.insert(self.model.session()?),
-            };
-            session.embed(&[text])?.swap_remove(0)
-        };
-        let (store, view) = self.snapshots()?;
-        let index = &store.model().id;
-        if store.epoch() > 0 && index != self.model.key() {
-            return Err(SearchError::OtherModel {
-                index: index.clone(),
-                query: self.model.key().to_owned(),
-            });
-        }
-        let mut hits = Vec::new();
-        for found in view.search(&vector, query.hits, None)? {
-            hits.extend(hit(&store, found.label as Label, f64::from(found.score))?);
-        }
-        Ok(Found {
-            epoch: store.epoch(),
-            hits,
-            next: None,
-        })
-    }
-
-    /// Store and view of one epoch.
-    fn snapshots(&self) -> Result<(Snapshot, std::sync::Arc<crate::index::Snapshot>), SearchError> {
+    /// Store and views of one epoch.
+    fn views(&self) -> Result<Views, SearchError> {
         loop {
             let store = self.reader.snapshot()?;
             let view = self.latest.snapshot();
             if view.epoch() == store.epoch() {
-                return Ok((store, view));
+                return Ok(Views {
+                    store,
+                    vectors: view,
+                });
             }
             // Behind: bring it there. Ahead: somebody did so after our look at the store, look again.
             if view.epoch() < store.epoch() {
@@ -208,36 +228,4 @@ impl Searcher {
     fn lock(&self) -> MutexGuard<'_, VectorView> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn hit(store: &Snapshot, label: Label, score: f64) -> Result<Option<Hit>, StoreError> {
-    let mut occurrences = store.occurrences(label)?.into_iter();
-    let Some(first) = occurrences.next() else {
-        return Ok(None);
-    };
-    let path = |occurrence: &Occurrence| shown(&occurrence.root.join(&occurrence.path));
-    let here = path(&first);
-    let mut other_paths: Vec<String> = occurrences
-        .map(|other| path(&other))
-        .filter(|other| *other != here)
-        .collect();
-    other_paths.dedup();
-    let metadata: Map<String, Value> = serde_json::from_str(&first.metadata).unwrap_or_default();
-    let stale = store
-        .file_of(crate::sources::key(&first.root, &first.path))?
-        .is_some_and(|file| file.stale());
-    Ok(Some(Hit {
-        path: here,
-        document: first.document,
-        chunk: u64::from(first.chunk),
-        start: first.start,
-        end: first.end,
-        score,
-        title: first.title,
-        text: store.text_of(label)?.unwrap_or_default(),
-        metadata,
-        stale,
-        other_paths,
-        ..Hit::default()
-    }))
 }

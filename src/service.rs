@@ -101,10 +101,7 @@ pub fn stored_status(reader: &Reader, state: &Path) -> Result<Status, StoreError
     })
 }
 
-/// RFC 3339, from milliseconds since 1970.
-pub fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "?".into(), |time| time.to_string())
-}
+pub use crate::answers::time;
 
 impl Handler for Service {
     fn status(&self) -> Result<Status, Refusal> {
@@ -134,6 +131,13 @@ impl Handler for Service {
 
     fn wait(&self, path: &Path, timeout: Duration) -> Result<Epoch, Refusal> {
         let deadline = Instant::now() + timeout;
+        if self.roots.locate(path).is_none() {
+            let message = format!(
+                "{} lies in none of the folders that the run indexes",
+                path.display()
+            );
+            return Err(Refusal::new(RefusalKind::Invalid, message));
+        }
         loop {
             // The store first: what it says of the file may be newer than our stat, never older than the answer.
             let before = stat(path);
@@ -144,9 +148,27 @@ impl Handler for Service {
             }
             if Instant::now() >= deadline {
                 let message = format!(
-                    "{} is not searchable yet as it is on the disk",
+                    "{} is not searchable yet as it is on the disk; floodmark explain {0} says why",
                     path.display()
                 );
+                return Err(Refusal::new(RefusalKind::TimedOut, message));
+            }
+            self.handle
+                .progress()
+                .wait_for_commit(deadline.min(Instant::now() + Duration::from_millis(100)));
+        }
+    }
+
+    fn wait_epoch(&self, epoch: Epoch, timeout: Duration) -> Result<Epoch, Refusal> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let store = self.searcher.reader().snapshot();
+            let last = store.map_err(|error| refusal(error.into()))?.epoch();
+            if last >= epoch {
+                return Ok(last);
+            }
+            if Instant::now() >= deadline {
+                let message = format!("epoch {epoch} is not committed yet, the last one is {last}");
                 return Err(Refusal::new(RefusalKind::TimedOut, message));
             }
             self.handle
@@ -207,10 +229,10 @@ impl Service {
 
 fn refusal(error: SearchError) -> Refusal {
     let kind = match error {
-        SearchError::Empty | SearchError::Embed(_) | SearchError::OtherModel { .. } => {
-            RefusalKind::Invalid
+        SearchError::Store(_) | SearchError::Index(_) | SearchError::Model(_) => {
+            RefusalKind::Failed
         }
-        _ => RefusalKind::Failed,
+        _ => RefusalKind::Invalid,
     };
     Refusal::new(kind, error.to_string())
 }

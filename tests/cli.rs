@@ -478,6 +478,10 @@ impl Handler for OneText {
         Ok(17)
     }
 
+    fn wait_epoch(&self, epoch: u64, _timeout: Duration) -> Result<u64, Refusal> {
+        Ok(epoch)
+    }
+
     fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal> {
         Ok(Retried {
             files: paths.len() as u64,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::control::ControlError;
 use crate::daemon::DaemonError;
+use crate::search::filter::FilterError;
 
 /// For `--help` and the manual.
 pub const EXIT_STATUS: &str = "\
@@ -52,6 +53,9 @@ pub enum CliError {
     /// The configuration can't be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A filter can't be understood.
+    #[error(transparent)]
+    Filter(FilterError),
     /// There is no index where the state should be.
     #[error("there is no index in {}: `floodmark run` makes one; --state names another folder", .0.display())]
     NoState(PathBuf),
@@ -79,9 +83,10 @@ impl CliError {
     /// The exit status that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            CliError::Usage(_) | CliError::Unused { .. } | CliError::Config(_) => {
-                Exit::BadConfiguration
-            }
+            CliError::Usage(_)
+            | CliError::Unused { .. }
+            | CliError::Config(_)
+            | CliError::Filter(_) => Exit::BadConfiguration,
             CliError::NoState(_) | CliError::CouldNotLook(_) | CliError::Control(_) => {
                 Exit::CouldNotLook
             }

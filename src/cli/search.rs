@@ -1,31 +1,101 @@
 //! `floodmark search QUERY`
 
-use std::io::Write;
+mod screen;
+mod wait;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use floodmark_operators::keys::Epoch;
 
 use super::{CliError, Exit, print, setup};
-use crate::answers::{Found, Query};
-use crate::config::Config;
+use crate::answers::{Fusion, Mode, Query};
+use crate::config::{self, Config};
 use crate::control::Client;
+use crate::search::QUERY_BYTES_MAX;
+use crate::search::filter::{Filter, quoted};
 
-/// What to find.
+pub use screen::{Style, write};
+
+/// What to find, and where.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to find, in words
+    /// What to find, in words; `-` reads it from standard input
     #[arg(value_name = "QUERY", required = true)]
     pub query: Vec<String>,
+    /// Find only what passes, such as 'year >= 2020 and lang = en', 'tag in (a, b)', 'exists doi'; several must all pass
+    #[arg(long, value_name = "EXPRESSION")]
+    pub filter: Vec<String>,
+    /// Find only in files that match: '*.md', 'notes/**', 'notes/'; of several, one will do
+    #[arg(long, value_name = "GLOB")]
+    pub path: Vec<String>,
+    /// Find only in files that were read so: markdown, code, code/rust, …; of several, one will do
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Vec<String>,
+    /// Find only in files that changed at this time or later: 2026-01-31, RFC 3339, or how long ago (2d)
+    #[arg(long, value_name = "WHEN")]
+    pub changed_since: Option<String>,
+    /// Find only in files that changed before this time
+    #[arg(long, value_name = "WHEN")]
+    pub changed_before: Option<String>,
+    /// Find only what lies in its place since this epoch or a later one
+    #[arg(long, value_name = "EPOCH")]
+    pub since_epoch: Option<Epoch>,
+    /// Pass over so many hits: the pages before
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub offset: usize,
+    /// Answer from the index as it was when this epoch was committed
+    #[arg(long, value_name = "EPOCH")]
+    pub as_of: Option<Epoch>,
+    /// Answer when this file is searchable as it is on the disk now; may be given several times
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub wait: Vec<PathBuf>,
+    /// Answer when this epoch is searchable
+    #[arg(long, value_name = "EPOCH")]
+    pub wait_epoch: Option<Epoch>,
 }
 
-/// Width of a snippet: two lines of a terminal.
-const SNIPPET_CHARACTERS: usize = 150;
+impl Args {
+    /// All filters as expressions.
+    fn filters(&self) -> Vec<String> {
+        let one_of = |field: &str, values: &[String]| {
+            let tests: Vec<String> = values
+                .iter()
+                .map(|value| format!("{field} {}", quoted(value)))
+                .collect();
+            (!tests.is_empty()).then(|| tests.join(" or "))
+        };
+        let mut filters = self.filter.clone();
+        filters.extend(one_of("path ~", &self.path));
+        filters.extend(one_of("format =", &self.format));
+        let when = |sign: &str, when: &Option<String>| {
+            when.as_ref()
+                .map(|when| format!("changed {sign} {}", quoted(when)))
+        };
+        filters.extend(when(">=", &self.changed_since));
+        filters.extend(when("<", &self.changed_before));
+        filters.extend(self.since_epoch.map(|epoch| format!("epoch >= {epoch}")));
+        filters
+    }
+}
 
 /// Asks the run that is under way, whose model is warm; or else opens the index itself.
 pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let query = Query {
+        offset: args.offset,
+        filter: args.filters(),
+        as_of: args.as_of,
+        ..settings(config, words(&args.query)?)
+    };
+    // A slip of the pen is told before anything is waited for.
+    Filter::parse(&query.filter, 0).map_err(CliError::Filter)?;
     if !config.state.is_dir() {
         return Err(CliError::NoState(config.state.clone()));
     }
-    let query = Query::new(args.query.join(" "), config.hits);
-    let found = match Client::connect(&config.state)? {
-        Some(mut client) => client.search(&query)?,
+    let mut client = Client::connect(&config.state)?;
+    wait::wait(args, config, client.as_mut())?;
+    let found = match &mut client {
+        Some(client) => client.search(&query)?,
         None => {
             let model = setup::model(config)?;
             let searcher = setup::searcher(config, &model, true)?;
@@ -34,7 +104,11 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
                 .map_err(|error| CliError::CouldNotLook(error.to_string()))?
         }
     };
-    write(&found, config.json, out)?;
+    if config.json {
+        print::json(out, &found)?;
+    } else {
+        write(&found, args.offset, Style::of_stdout(), out)?;
+    }
     Ok(if found.hits.is_empty() {
         Exit::No
     } else {
@@ -42,34 +116,39 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
     })
 }
 
-/// Writes it for people or for programs.
-pub fn write(found: &Found, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
-    if json {
-        return print::json(out, found);
+/// A query by the settings of the configuration.
+pub fn settings(config: &Config, text: String) -> Query {
+    Query {
+        mode: match config.mode {
+            config::SearchMode::Hybrid => Mode::Hybrid,
+            config::SearchMode::Vector => Mode::Vector,
+            config::SearchMode::Keyword => Mode::Keyword,
+        },
+        fusion: match config.fusion {
+            config::Fusion::Zscore => Fusion::Zscore,
+            config::Fusion::Minmax => Fusion::Minmax,
+            config::Fusion::Rrf => Fusion::Rrf,
+        },
+        dense_weight: Some(config.dense_weight),
+        rrf_k: Some(config.rrf_k),
+        group: !config.chunks,
+        syntax: config.query_syntax,
+        ..Query::new(text, config.hits)
     }
-    for (rank, hit) in found.hits.iter().enumerate() {
-        let path = print::plain(&hit.path);
-        let stale = if hit.stale { ", an older version" } else { "" };
-        writeln!(
-            out,
-            "{:2}. {path}:{}-{}  ({:.3}{stale})",
-            rank + 1,
-            hit.start,
-            hit.end,
-            hit.score
-        )?;
-        if let Some(title) = &hit.title {
-            writeln!(out, "    {}", print::snippet(title, SNIPPET_CHARACTERS))?;
-        }
-        writeln!(out, "    {}", print::snippet(&hit.text, SNIPPET_CHARACTERS))?;
-        match hit.other_paths.as_slice() {
-            [] => {}
-            [other] => writeln!(out, "    also in {}", print::plain(other))?,
-            [other, rest @ ..] => {
-                let rest = print::count(rest.len() as u64, "other file");
-                writeln!(out, "    also in {} and {rest}", print::plain(other))?;
-            }
-        }
+}
+
+/// The words of the command line, or what stands on standard input.
+fn words(given: &[String]) -> Result<String, CliError> {
+    if given != ["-"] {
+        return Ok(given.join(" "));
     }
-    Ok(())
+    let mut bytes = Vec::new();
+    // One byte more shows that it is too long.
+    std::io::stdin()
+        .take(QUERY_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| {
+            CliError::CouldNotLook(format!("can't read the query from standard input: {error}"))
+        })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

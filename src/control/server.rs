@@ -26,6 +26,8 @@ pub trait Handler: Send + Sync + 'static {
     fn stop(&self);
     /// Blocks until the file is searchable as it is on the disk, at most for `timeout`.
     fn wait(&self, path: &Path, timeout: Duration) -> Result<Epoch, Refusal>;
+    /// Blocks until the epoch is searchable, at most for `timeout`; the epoch that is then.
+    fn wait_epoch(&self, epoch: Epoch, timeout: Duration) -> Result<Epoch, Refusal>;
     /// Begins to look again at what failed at or below these absolute paths; at all of it if there are none.
     fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal>;
 }
@@ -191,6 +193,12 @@ fn reply(handler: &dyn Handler, ask: Ask) -> Reply {
         Ask::Wait(wait) => handler
             .wait(
                 &wait.path,
+                Duration::from_millis(wait.timeout_ms).min(WAIT_MAX),
+            )
+            .map(Reply::Searchable),
+        Ask::WaitEpoch(wait) => handler
+            .wait_epoch(
+                wait.epoch,
                 Duration::from_millis(wait.timeout_ms).min(WAIT_MAX),
             )
             .map(Reply::Searchable),

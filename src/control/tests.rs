@@ -46,6 +46,13 @@ impl Handler for Echo {
         Ok(3)
     }
 
+    fn wait_epoch(&self, epoch: Epoch, timeout: Duration) -> Result<Epoch, Refusal> {
+        if timeout < Duration::from_secs(5) {
+            return Err(Refusal::new(RefusalKind::TimedOut, "not yet"));
+        }
+        Ok(epoch + 1)
+    }
+
     fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal> {
         Ok(Retried {
             files: paths.len() as u64,
@@ -125,6 +132,9 @@ fn each_question_gets_its_answer() {
             .unwrap(),
         3
     );
+    assert_eq!(client.wait_epoch(4, Duration::from_secs(5)).unwrap(), 5);
+    let early = client.wait_epoch(4, Duration::from_millis(1)).unwrap_err();
+    assert!(early.to_string().contains("not yet"), "{early}");
     assert_eq!(client.retry_dead(&["/a".into()]).unwrap().files, 1);
     assert!(!run.handler.stopped.load(Ordering::SeqCst));
     client.stop().unwrap();

@@ -43,7 +43,7 @@ const ROUNDING: f32 = 1e-5;
 pub(super) const SLICE: usize = 256;
 
 /// Inner product, in an order of summation that is the same on every machine.
-pub(super) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     // Sixteen running sums: the compiler makes vector instructions of them.
     let mut sums = [0f32; 16];
     let (a, a_rest) = a.as_chunks::<16>();

@@ -22,11 +22,14 @@ use floodmark_operators::keys::Epoch;
 use globset::GlobMatcher;
 use serde_json::{Map, Value};
 
-pub use parse::FilterError;
+pub use parse::{FilterError, quoted};
 
 /// An expression that was understood.
 #[derive(Clone, Debug)]
-pub struct Filter(Node);
+pub struct Filter {
+    all: Node,
+    relative: bool,
+}
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -123,21 +126,26 @@ impl Filter {
     /// # Errors
     /// What is not understood, and where.
     pub fn parse(expressions: &[String], now_ns: i128) -> Result<Self, FilterError> {
-        expressions
-            .iter()
-            .map(|expression| parse::parse(expression, now_ns))
-            .collect::<Result<_, _>>()
-            .map(|nodes| Self(Node::All(nodes)))
+        let (mut nodes, mut relative) = (Vec::new(), false);
+        for expression in expressions {
+            let parsed = parse::parse(expression, now_ns)?;
+            nodes.push(parsed.node);
+            relative |= parsed.relative;
+        }
+        Ok(Self {
+            all: Node::All(nodes),
+            relative,
+        })
     }
 
     /// Whether the place passes; `None`: its document decides, and [`Facts::document`] is not given.
     pub fn judge(&self, facts: &Facts<'_>) -> Option<bool> {
-        self.0.judge(facts)
+        self.all.judge(facts)
     }
 
-    /// Whether it can be decided without any document.
-    pub fn is_about_files(&self) -> bool {
-        self.0.is_about_files()
+    /// Whether it counts back from now, so that tomorrow it means something else.
+    pub fn is_relative(&self) -> bool {
+        self.relative
     }
 }
 
@@ -152,14 +160,6 @@ impl Node {
                 let values = field.values(facts)?;
                 Some(values.iter().any(|value| test.passes(value, facts)))
             }
-        }
-    }
-
-    fn is_about_files(&self) -> bool {
-        match self {
-            Self::All(nodes) | Self::Any(nodes) => nodes.iter().all(Self::is_about_files),
-            Self::Not(node) => node.is_about_files(),
-            Self::Exists(field) | Self::Test(field, _) => field.is_of_the_file(),
         }
     }
 }
@@ -187,13 +187,6 @@ enum Found<'a> {
 }
 
 impl Field {
-    fn is_of_the_file(&self) -> bool {
-        match self {
-            Self::Path | Self::Format | Self::Changed | Self::Epoch => true,
-            Self::Document | Self::Title | Self::Meta(_) => false,
-        }
-    }
-
     /// What the place has: nothing where there is no such field, several for a list. `None`: not known yet.
     fn values<'a>(&self, facts: &Facts<'a>) -> Option<Vec<Found<'a>>> {
         Some(match self {

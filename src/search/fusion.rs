@@ -36,34 +36,57 @@ pub struct Recipe {
     pub rrf_k: f64,
 }
 
-/// The fused score of each candidate, in their order. Finite whatever the scores are; higher is better.
+/// Fuses the scores of candidates that were judged together.
 ///
 /// - `Zscore`: the weighted sum of each arm's `(score − mean) ÷ deviation`, both taken over the best [`DEPTH`] of the
 ///   candidates in that arm. An arm in which all are equal says nothing.
 /// - `Minmax`: the weighted sum of each arm's `(score − least) ÷ (greatest − least)` over the same, 0 below the least.
 /// - `Rrf`: the sum of `1 ÷ (k + rank)`, ranks from 1, over the lists that it is in. Cormack, Clarke, Büttcher 2009.
-pub fn fuse(candidates: &[Candidate], recipe: &Recipe) -> Vec<f64> {
-    let weights = [recipe.dense_weight, 1.0 - recipe.dense_weight];
-    let mut fused = vec![0.0; candidates.len()];
-    for arm in 0..2 {
-        let score = |candidate: &Candidate| {
-            let score = candidate.scores[arm];
-            if score.is_finite() { score } else { 0.0 }
+#[derive(Clone, Copy, Debug)]
+pub struct Fuser {
+    recipe: Recipe,
+    scales: [Scale; 2],
+}
+
+impl Fuser {
+    /// By how these candidates lie.
+    pub fn new(candidates: &[Candidate], recipe: Recipe) -> Self {
+        let scale = |arm| {
+            Scale::of(
+                candidates
+                    .iter()
+                    .map(|one| finite(one.scores[arm]))
+                    .collect(),
+            )
         };
-        let scale = Scale::of(candidates.iter().map(score).collect());
-        for (fused, candidate) in fused.iter_mut().zip(candidates) {
-            *fused += match recipe.fusion {
-                Fusion::Zscore => weights[arm] * scale.z(score(candidate)),
-                Fusion::Minmax => weights[arm] * scale.unit(score(candidate)),
-                Fusion::Rrf => candidate.ranks[arm]
-                    .map_or(0.0, |rank| 1.0 / (recipe.rrf_k + rank as f64 + 1.0)),
-            };
+        Self {
+            recipe,
+            scales: [scale(0), scale(1)],
         }
     }
-    fused
+
+    /// Higher is better; finite whatever the scores are.
+    pub fn score(&self, candidate: &Candidate) -> f64 {
+        let weights = [self.recipe.dense_weight, 1.0 - self.recipe.dense_weight];
+        let of_arm = |arm: usize| {
+            let (scale, score) = (&self.scales[arm], finite(candidate.scores[arm]));
+            match self.recipe.fusion {
+                Fusion::Zscore => weights[arm] * scale.z(score),
+                Fusion::Minmax => weights[arm] * scale.unit(score),
+                Fusion::Rrf => candidate.ranks[arm]
+                    .map_or(0.0, |rank| 1.0 / (self.recipe.rrf_k + rank as f64 + 1.0)),
+            }
+        };
+        finite(of_arm(0) + of_arm(1))
+    }
+}
+
+fn finite(score: f64) -> f64 {
+    if score.is_finite() { score } else { 0.0 }
 }
 
 /// How the best scores of an arm lie.
+#[derive(Clone, Copy, Debug)]
 struct Scale {
     mean: f64,
     deviation: f64,

@@ -157,7 +157,7 @@ impl StoreError {
         }
     }
 
-    pub(super) fn broken(what: impl Into<String>) -> Self {
+    pub(crate) fn broken(what: impl Into<String>) -> Self {
         Self::Broken { what: what.into() }
     }
 }

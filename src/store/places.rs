@@ -6,10 +6,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use floodmark_operators::keys::Epoch;
+use floodmark_operators::keys::{Epoch, PathKey};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::codec::{signed, unescape_path, unsigned};
+use super::codec::{Sql, signed, unescape_path, unsigned};
 use super::lookup::{PLACE, document_name, in_file};
 use super::recover::roots;
 use super::{Label, Snapshot, StoreError};
@@ -92,6 +92,22 @@ pub struct PieceDocument {
     /// A JSON object: what else it has.
     pub metadata: String,
     ord: i64,
+}
+
+impl Home {
+    /// For tests of what ranks: a text of a record of a file.
+    #[cfg(test)]
+    pub(crate) fn of_test(label: Label, path_id: i64, record: u64) -> Self {
+        Self {
+            label,
+            document: DocumentKey {
+                path_id,
+                record: Some(record),
+            },
+            content_id: path_id,
+            ord: 0,
+        }
+    }
 }
 
 fn has_records(format: &str) -> bool {
@@ -322,6 +338,18 @@ impl Snapshot {
                 each(row.get(0)?);
             }
             Ok(())
+        })
+    }
+
+    /// Whether a file of that key was ever seen, be it gone or not.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn was_seen(&self, key: PathKey) -> Result<bool, StoreError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached("SELECT 1 FROM paths WHERE key = ?")?
+                .exists([Sql(key)])
         })
     }
 

@@ -19,6 +19,24 @@ pub struct FilterError {
     pub message: String,
 }
 
+/// Names of the formats; `code` is every language.
+pub(super) const FORMATS: [&str; 14] = [
+    "json",
+    "jsonl",
+    "csv",
+    "text",
+    "markdown",
+    "html",
+    "code",
+    "code/rust",
+    "code/python",
+    "code/java-script",
+    "code/go",
+    "code/java",
+    "code/c",
+    "code/other",
+];
+
 /// How deep parentheses and `not` may nest.
 const DEPTH_MAX: usize = 64;
 
@@ -50,16 +68,27 @@ const SIGNS: [(&str, &str); 14] = [
     ("!", "not"),
 ];
 
-pub(super) fn parse(expression: &str, now_ns: i128) -> Result<Node, FilterError> {
+/// What an expression means.
+pub(super) struct Parsed {
+    pub node: Node,
+    /// Whether it has a time that counts back from now.
+    pub relative: bool,
+}
+
+pub(super) fn parse(expression: &str, now_ns: i128) -> Result<Parsed, FilterError> {
     let mut parser = Parser {
         expression,
         tokens: tokens(expression)?,
         next: 0,
         now_ns,
+        relative: false,
     };
     let node = parser.any(0)?;
     match parser.peek() {
-        None => Ok(node),
+        None => Ok(Parsed {
+            node,
+            relative: parser.relative,
+        }),
         Some(_) => Err(parser.wrong("here it should end, or go on with and, or")),
     }
 }
@@ -84,7 +113,7 @@ fn tokens(expression: &str) -> Result<Vec<(Token, Range<usize>)>, FilterError> {
             continue;
         }
         let token = if first == '"' || first == '\'' {
-            let (text, length) = quoted(rest, first)
+            let (text, length) = unquoted(rest, first)
                 .ok_or_else(|| error(expression, start, "this quote has no end"))?;
             at += length;
             Token::Quoted(text)
@@ -102,8 +131,14 @@ fn tokens(expression: &str) -> Result<Vec<(Token, Range<usize>)>, FilterError> {
     Ok(tokens)
 }
 
+/// A value as it can stand in an expression, whatever is in it.
+pub fn quoted(value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}
+
 /// A text in quotes and the bytes it takes with them. A backslash takes the next character as it is.
-fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
+fn unquoted(text: &str, quote: char) -> Option<(String, usize)> {
     let mut out = String::new();
     let mut chars = text.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -121,6 +156,7 @@ struct Parser<'a> {
     tokens: Vec<(Token, Range<usize>)>,
     next: usize,
     now_ns: i128,
+    relative: bool,
 }
 
 impl Parser<'_> {
@@ -292,8 +328,10 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Result<String, FilterError> {
+        let joins = |word: &str| ["and", "or", "not"].contains(&word.to_ascii_lowercase().as_str());
         match self.take() {
-            Some(Token::Word(text) | Token::Quoted(text)) => Ok(text),
+            Some(Token::Word(text)) if !joins(&text) => Ok(text),
+            Some(Token::Quoted(text)) => Ok(text),
             taken => {
                 self.next -= usize::from(taken.is_some());
                 Err(self.wrong(
@@ -305,12 +343,22 @@ impl Parser<'_> {
 
     fn operand(&mut self, field: &Field) -> Result<Operand, FilterError> {
         let text = self.value()?;
-        let time_ns = time(&text, self.now_ns);
+        let time_ns = match (instant(&text), field) {
+            (None, Field::Changed) => {
+                self.relative = true;
+                ago(&text, self.now_ns)
+            }
+            (instant, _) => instant,
+        };
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
         match field {
             Field::Changed if time_ns.is_none() => Err(self.was_wrong(format!(
                 "{text:?} is no time; give a date such as 2026-01-31, RFC 3339 such as 2026-01-31T12:00:00Z, or how long \
                  ago: 90s, 15m, 12h, 2d, 3w"
+            ))),
+            Field::Format if !FORMATS.contains(&text.as_str()) => Err(self.was_wrong(format!(
+                "no file is read as {text:?}; the formats are {}",
+                FORMATS.join(", ")
             ))),
             Field::Epoch if number.is_none() => {
                 Err(self.was_wrong(format!("{text:?} is no number of an epoch")))
@@ -325,7 +373,9 @@ impl Parser<'_> {
 
     fn glob(&mut self, field: Field) -> Result<Node, FilterError> {
         if matches!(field, Field::Changed | Field::Epoch) {
-            return Err(self.was_wrong("a time or an epoch matches no glob; compare it by <, <=, > or >="));
+            return Err(
+                self.was_wrong("a time or an epoch matches no glob; compare it by <, <=, > or >=")
+            );
         }
         let mut pattern = self.value()?;
         let mut of = Part::Below;
@@ -356,15 +406,18 @@ fn one_or(mut nodes: Vec<Node>, many: impl FnOnce(Vec<Node>) -> Node) -> Node {
     }
 }
 
-/// Nanoseconds since 1970: of an instant, of the first moment of a day in UTC, or of so long before `now_ns`.
-fn time(text: &str, now_ns: i128) -> Option<i128> {
+/// Nanoseconds since 1970 of an instant, or of the first moment of a day in UTC.
+fn instant(text: &str) -> Option<i128> {
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Some(instant.as_nanosecond());
     }
-    if let Ok(date) = text.parse::<jiff::civil::Date>() {
-        let midnight = date.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        return Some(midnight.timestamp().as_nanosecond());
-    }
+    let date = text.parse::<jiff::civil::Date>().ok()?;
+    let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(midnight.timestamp().as_nanosecond())
+}
+
+/// The same of so long before `now_ns`: `2d`.
+fn ago(text: &str, now_ns: i128) -> Option<i128> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let count: i128 = text[..digits].parse().ok()?;
     let seconds = match &text[digits..] {

@@ -12,6 +12,12 @@ fn recipe(fusion: Fusion) -> Recipe {
     }
 }
 
+/// The fused score of each, in their order.
+fn fuse(candidates: &[Candidate], recipe: &Recipe) -> Vec<f64> {
+    let fuser = Fuser::new(candidates, *recipe);
+    candidates.iter().map(|one| fuser.score(one)).collect()
+}
+
 const ALL: [Fusion; 3] = [Fusion::Zscore, Fusion::Minmax, Fusion::Rrf];
 
 /// Candidates with distinct cosines and a keyword list that only some are in, ranks as the scores say.

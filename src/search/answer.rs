@@ -1,0 +1,239 @@
+//! From a query to an answer.
+
+use std::sync::{Arc, PoisonError};
+
+use floodmark_operators::keys::Epoch;
+
+use crate::answers::{Found, Mode, Query};
+use crate::store::{Home, Label, Snapshot, StoreError};
+
+use super::admitted::{Admitted, place_passes};
+use super::arm::{Arm, Exhaustive, Vectors};
+use super::filter::Filter;
+use super::fusion::{DENSE_WEIGHT, RRF_K, Recipe};
+use super::hits::Showing;
+use super::rank::{Documents, Ranking};
+use super::words::marks;
+use super::{SearchError, Searcher, Views};
+
+/// Longest query in bytes. The model reads the first few hundred words at most.
+pub const QUERY_BYTES_MAX: usize = 64 << 10;
+/// Queries whose vectors are kept, for the next page and for another filter.
+const QUERIES_KEPT: usize = 32;
+/// Filters whose texts are kept.
+const FILTERS_KEPT: usize = 8;
+/// Filters that count back from now are looked at anew after so long.
+const RELATIVE_NS: i128 = 10_000_000_000;
+
+/// A vector of `[d]` numbers by the query that it is of.
+pub(super) type Embedded = (String, Arc<[f32]>);
+
+/// The texts that pass, by everything that they depend on.
+pub(super) type Passed = ((Epoch, Vec<String>, Option<i128>), Arc<Admitted>);
+
+impl Searcher {
+    /// The documents, or chunks, that match best; see [`Query`].
+    ///
+    /// # Errors
+    /// See [`SearchError`].
+    pub fn search(&self, query: &Query) -> Result<Found, SearchError> {
+        let text = cleaned(&query.query)?;
+        let now_ns = jiff::Timestamp::now().as_nanosecond();
+        let filter = match query.filter.as_slice() {
+            [] => None,
+            expressions => Some(Filter::parse(expressions, now_ns)?),
+        };
+        // Before the snapshot, which is held shortly.
+        let vector = match query.mode {
+            Mode::Keyword => None,
+            Mode::Hybrid | Mode::Vector => Some(self.vector(&text)?),
+        };
+        let views = self.views()?;
+        let at = self.epoch_of(query, &views.store)?;
+        let admitted = match &filter {
+            Some(filter) => Some(self.admitted(filter, query, &views.store, at, now_ns)?),
+            None => None,
+        };
+        let past = at < views.store.epoch();
+        let live = if past {
+            views.store.live_labels_at(at)?
+        } else {
+            Vec::new()
+        };
+        let meaning: Option<Box<dyn Arm + '_>> = match &vector {
+            Some(query) if past => Some(Box::new(Exhaustive::vectors(
+                &views.vectors,
+                &views.store,
+                query,
+                &live,
+            )?)),
+            Some(query) => Some(Box::new(Vectors {
+                view: &views.vectors,
+                query,
+            })),
+            None => None,
+        };
+        let wording = match query.mode {
+            Mode::Vector => None,
+            Mode::Hybrid | Mode::Keyword => {
+                self.wording(&views, &text, query.syntax, past.then_some(&live))?
+            }
+        };
+        let documents = Live {
+            store: &views.store,
+            at,
+            filter: filter.as_ref(),
+        };
+        let ranking = Ranking {
+            arms: [meaning.as_deref(), wording.as_deref()],
+            admitted: admitted.as_deref(),
+            recipe: Recipe {
+                fusion: query.fusion,
+                dense_weight: query.dense_weight.unwrap_or(DENSE_WEIGHT),
+                rrf_k: query.rrf_k.unwrap_or(RRF_K),
+            },
+            documents: query.group.then_some(&documents),
+        };
+        let end = query.offset.saturating_add(query.hits);
+        // One more says whether there is another page.
+        let mut ranked = ranking.first(end.saturating_add(1))?;
+        let next = (ranked.len() > end).then_some(end);
+        ranked.truncate(end);
+        ranked.drain(..query.offset.min(ranked.len()));
+        let showing = Showing {
+            store: &views.store,
+            at,
+            filter: filter.as_ref(),
+            marks: &|found| marks(&text, found),
+        };
+        let hits = showing.hits(&ranked)?;
+        Ok(Found {
+            epoch: at,
+            hits,
+            next,
+        })
+    }
+
+    /// The epoch that is asked for, if it can be answered.
+    fn epoch_of(&self, query: &Query, store: &Snapshot) -> Result<Epoch, SearchError> {
+        let last = store.epoch();
+        let at = query.as_of.unwrap_or(last);
+        if at > last {
+            return Err(SearchError::Future { asked: at, last });
+        }
+        if query.mode == Mode::Keyword {
+            return Ok(at);
+        }
+        let model = store.model();
+        if last > 0 && model.id != self.model.key() {
+            return Err(SearchError::OtherModel {
+                index: model.id.clone(),
+                query: self.model.key().to_owned(),
+            });
+        }
+        if at < last && at < model.since {
+            return Err(SearchError::Past {
+                asked: at,
+                since: model.since,
+            });
+        }
+        Ok(at)
+    }
+
+    /// The query's vector; made by the model, unless it was lately.
+    fn vector(&self, text: &str) -> Result<Arc<[f32]>, SearchError> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = recent.iter().position(|(query, _)| query == text) {
+            let found = recent.remove(at);
+            let vector = found.1.clone();
+            recent.push(found);
+            return Ok(vector);
+        }
+        drop(recent);
+        let vector = {
+            let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let session = match &mut *slot {
+                Some(session) => session,
+                none => none.insert(self.model.session()?),
+            };
+            session.embed(&[text])?.swap_remove(0)
+        };
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= QUERIES_KEPT {
+            recent.remove(0);
+        }
+        recent.push((text.to_owned(), vector.clone()));
+        Ok(vector)
+    }
+
+    /// The texts that pass; made from the store, unless they were for this epoch.
+    fn admitted(
+        &self,
+        filter: &Filter,
+        query: &Query,
+        store: &Snapshot,
+        at: Epoch,
+        now_ns: i128,
+    ) -> Result<Arc<Admitted>, SearchError> {
+        let now = filter.is_relative().then(|| now_ns.div_euclid(RELATIVE_NS));
+        let key = (at, query.filter.clone(), now);
+        let lock = || self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, admitted)) = lock().iter().find(|(kept, _)| *kept == key) {
+            return Ok(admitted.clone());
+        }
+        let admitted = Arc::new(Admitted::by(filter, store, at)?);
+        let mut passed = lock();
+        if passed.len() >= FILTERS_KEPT {
+            passed.remove(0);
+        }
+        passed.push((key, admitted.clone()));
+        Ok(admitted)
+    }
+
+    /// What the words find: in the view, or among all the texts of a past epoch.
+    fn wording<'a>(
+        &self,
+        _views: &'a Views,
+        _text: &'a str,
+        _syntax: bool,
+        _past: Option<&Vec<Label>>,
+    ) -> Result<Option<Box<dyn Arm + 'a>>, SearchError> {
+        Ok(None)
+    }
+}
+
+/// A query as it is looked for: one line without control characters.
+fn cleaned(query: &str) -> Result<String, SearchError> {
+    if query.len() > QUERY_BYTES_MAX {
+        return Err(SearchError::TooLong { bytes: query.len() });
+    }
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    let text: String = query.chars().map(visible).collect();
+    match text.trim() {
+        "" => Err(SearchError::Empty),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// The documents of an epoch that pass a filter.
+struct Live<'a> {
+    store: &'a Snapshot,
+    at: Epoch,
+    filter: Option<&'a Filter>,
+}
+
+impl Documents for Live<'_> {
+    fn homes(&self, labels: &[Label]) -> Result<Vec<Home>, StoreError> {
+        let Some(filter) = self.filter else {
+            return self.store.homes(labels, self.at);
+        };
+        // A text may lie in two files, of which one passes.
+        let places = self.store.places(labels, self.at)?;
+        let passing = places.iter().filter(|place| place_passes(filter, place));
+        Ok(passing.map(|place| place.home).collect())
+    }
+
+    fn texts(&self, homes: &[Home], most: usize) -> Result<Vec<Vec<Label>>, StoreError> {
+        self.store.texts_of_documents(homes, self.at, most)
+    }
+}
