@@ -391,6 +391,10 @@ settings! {
         chunks: bool = ["false"], Rule::Switch;
         /// Read the query as an expression: `+must -not "a phrase" (a OR b)`. Else nothing in it is an operator.
         query_syntax: bool = ["false"], Rule::Switch;
+        /// Look at the best 50 again: `maxsim` with the model that embeds, or a folder with a cross-encoder in ONNX form.
+        rerank: Option<String> = [], Rule::Text("maxsim|DIR");
+        /// How long that may take; past it the order stays as it was, and the answer says so.
+        rerank_budget: Duration = ["2s"], Rule::Time;
         /// How long --wait and --wait-epoch wait.
         wait_timeout: Duration = ["60s"], Rule::Time;
     }

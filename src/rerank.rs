@@ -142,8 +142,7 @@ impl Reranker {
         Ok(Self(Inner::MaxSim(model.clone(), Crew::start(sessions)?)))
     }
 
-    /// Scores the candidates within `budget`. `weight`: how much a word of the query says (its inverse document frequency);
-    /// only max-sim asks.
+    /// Scores the candidates within `budget`.
     ///
     /// # Errors
     /// See [`RerankError`].
@@ -151,7 +150,6 @@ impl Reranker {
         &self,
         query: &str,
         candidates: &[Candidate<'_>],
-        weight: &dyn Fn(&str) -> f64,
         budget: Duration,
     ) -> Result<Outcome, RerankError> {
         let deadline = Instant::now() + budget;
@@ -175,11 +173,11 @@ impl Reranker {
                     .chain(candidates.iter().map(|candidate| candidate.text))
                     .map(|text| model.tokenize(text))
                     .collect::<Result<Vec<_>, _>>()?;
-                let weights: Vec<f64> = model
-                    .words(query)?
+                let words = model.words(query)?;
+                let words = words
                     .into_iter()
-                    .map(|word| weight(query.get(word).unwrap_or_default()))
-                    .collect();
+                    .map(|word| query.get(word).unwrap_or_default());
+                let weights = maxsim::weights(words, candidates);
                 let Some(mut vectors) = crew.run(rows, deadline)? else {
                     return Ok(Outcome::OutOfTime);
                 };

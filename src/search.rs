@@ -11,6 +11,7 @@ pub mod filter;
 pub mod fusion;
 mod hits;
 mod rank;
+mod second_look;
 mod snippet;
 mod words;
 
@@ -21,6 +22,7 @@ use floodmark_operators::keys::Epoch;
 
 use crate::index::{Change, IndexError, SourceError, VectorSource, VectorView, view};
 use crate::model::{EmbedError, Model, ModelError, Session};
+use crate::rerank::RerankError;
 use crate::store::{Label, Reader, Snapshot, StoreError};
 
 pub use answer::QUERY_BYTES_MAX;
@@ -41,6 +43,9 @@ pub enum SearchError {
     /// The model can't read the query.
     #[error("the query can't be embedded: {0}")]
     Embed(#[from] EmbedError),
+    /// The best could not be looked at again.
+    #[error(transparent)]
+    Rerank(#[from] RerankError),
     /// There is nothing to look for.
     #[error("the query is empty; say in words what to find")]
     Empty,
@@ -154,6 +159,8 @@ pub struct Searcher {
     recent: Mutex<Vec<answer::Embedded>>,
     /// What passed the last filters, the latest last.
     passed: Mutex<Vec<answer::Passed>>,
+    /// What looks at the best candidates again, from the first query on that asks for it.
+    reranker: Mutex<second_look::Kept>,
 }
 
 /// Everything that answers, of one epoch.
@@ -182,6 +189,7 @@ impl Searcher {
             model: model.clone(),
             recent: Mutex::default(),
             passed: Mutex::default(),
+            reranker: Mutex::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CliError, Exit, print, setup};
+use super::{CliError, Exit, print, search, setup};
 use crate::answers::{Evaluated, Evaluation, Mode, Query};
 use crate::config::{Config, Origin};
 use crate::evaluate::beir::Collection;
@@ -30,8 +30,18 @@ pub struct Args {
     pub folder: PathBuf,
 }
 
+const MODES: [(&str, Mode); 3] = [
+    ("keyword", Mode::Keyword),
+    ("vector", Mode::Vector),
+    ("hybrid", Mode::Hybrid),
+];
+
 /// Indexes the collection, asks its queries in every mode, and writes how good the answers are.
 pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if let Some(Origin::Flag(_)) = config.origin("hits") {
+        // Recall is counted over 100, whatever a search would show.
+        return Err(CliError::Unused { flag: "hits" });
+    }
     let configurations = compared::configurations(config)?;
     let collection = Collection::open(&args.folder, config.qrels.as_deref()).map_err(could_not)?;
     if collection.absent > 0 {
@@ -125,23 +135,27 @@ fn evaluate(
     Ok(results)
 }
 
-/// What is asked, by the names that the answer has.
+/// What is asked, by the names that the answer has: every mode, or the one that was named; and the second look, if one is wanted.
 fn modes(config: &Config) -> Vec<(String, Query)> {
-    let _ = config;
-    [
-        ("keyword", Mode::Keyword),
-        ("vector", Mode::Vector),
-        ("hybrid", Mode::Hybrid),
-    ]
-    .into_iter()
-    .map(|(name, mode)| {
+    let settings = search::settings(config, String::new());
+    let named = matches!(config.origin("mode"), Some(Origin::Flag(_)));
+    let plain = |(name, mode): &(&str, Mode)| {
         let query = Query {
-            mode,
-            ..Query::default()
+            mode: *mode,
+            rerank: None,
+            ..settings.clone()
         };
-        (name.to_owned(), query)
-    })
-    .collect()
+        ((*name).to_owned(), query)
+    };
+    let mut modes: Vec<(String, Query)> = MODES
+        .iter()
+        .filter(|(_, mode)| !named || *mode == settings.mode)
+        .map(plain)
+        .collect();
+    if settings.rerank.is_some() {
+        modes.push(("rerank".to_owned(), settings));
+    }
+    modes
 }
 
 /// Says which documents could not be indexed; they count as missed where they are relevant.

@@ -36,9 +36,9 @@ fn a_cross_encoder_scores_each_pair_in_its_place() {
     let long = "the boat lies in the harbour and the rope is on the mark where the flood was high";
     let texts = ["salt", long, "HIGH tide", "", "tide"];
     let query = "high tide mark";
-    let outcome = reranker.score(query, &candidates(&texts), &|_| 1.0, AMPLE);
+    let outcome = reranker.score(query, &candidates(&texts), AMPLE);
     assert_eq!(scores(outcome.unwrap()), [0.0, 2.0, 2.0, 0.0, 1.0]);
-    let none = reranker.score(query, &[], &|_| 1.0, AMPLE).unwrap();
+    let none = reranker.score(query, &[], AMPLE).unwrap();
     assert_eq!(none, Outcome::Scores(vec![]));
 }
 
@@ -49,7 +49,7 @@ fn a_pair_that_does_not_fit_loses_the_end_of_its_longer_text() {
     let buried = format!("{} tide", "salt ".repeat(40));
     let texts = ["tide salt ".repeat(40), buried];
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let outcome = reranker.score("tide", &candidates(&texts), &|_| 1.0, AMPLE);
+    let outcome = reranker.score("tide", &candidates(&texts), AMPLE);
     assert_eq!(scores(outcome.unwrap()), [1.0, 0.0]);
 }
 
@@ -57,33 +57,30 @@ fn a_pair_that_does_not_fit_loses_the_end_of_its_longer_text() {
 fn no_time_gives_no_scores_and_the_next_question_is_answered() {
     let reranker = cross_encoder();
     let texts = vec!["tide"; 50];
-    let outcome = reranker.score("tide", &candidates(&texts), &|_| 1.0, Duration::ZERO);
+    let outcome = reranker.score("tide", &candidates(&texts), Duration::ZERO);
     assert_eq!(outcome.unwrap(), Outcome::OutOfTime);
-    let outcome = reranker.score("tide", &candidates(&["tide"]), &|_| 1.0, AMPLE);
+    let outcome = reranker.score("tide", &candidates(&["tide"]), AMPLE);
     assert_eq!(scores(outcome.unwrap()), [1.0]);
 }
 
 #[test]
-fn maxsim_prefers_the_text_that_meets_the_words_that_count() {
+fn maxsim_prefers_the_text_that_meets_the_words_of_the_query() {
     let reranker = Reranker::open(&Kind::named(MAXSIM), builtin()).unwrap();
     let texts = [
         "The dishwasher's hose leaked onto the kitchen floor.",
         "The lighthouse keeper polished the great lens.",
+        "Swallows leave for Africa when nights are cold.",
     ];
-    let question = "keeper of the lighthouse near the dishwasher hose";
-    let weigh =
-        |words: [&'static str; 2]| move |word: &str| f64::from(u8::from(words.contains(&word)));
-    let by = |weight: &dyn Fn(&str) -> f64| {
-        scores(
-            reranker
-                .score(question, &candidates(&texts), weight, AMPLE)
-                .unwrap(),
-        )
-    };
-    let lighthouse = by(&weigh(["keeper", "lighthouse"]));
-    assert!(lighthouse[1] > lighthouse[0], "{lighthouse:?}");
-    let dishwasher = by(&weigh(["dishwasher", "hose"]));
-    assert!(dishwasher[0] > dishwasher[1], "{dishwasher:?}");
+    for (query, best) in [
+        ("hose of the dishwasher", 0),
+        ("keeper of the lighthouse", 1),
+        ("birds that leave for Africa", 2),
+    ] {
+        let found = scores(reranker.score(query, &candidates(&texts), AMPLE).unwrap());
+        let order = |other: &usize| found[*other];
+        let first = (0..3).max_by(|a, b| order(a).total_cmp(&order(b)));
+        assert_eq!(first, Some(best), "{query}: {found:?}");
+    }
 }
 
 #[test]

@@ -24,7 +24,6 @@ impl Searcher {
         query: &Query,
         text: &str,
         store: &Snapshot,
-        weight: &dyn Fn(&str) -> f64,
         ranked: &mut [Ranked],
     ) -> Result<Option<SecondLook>, SearchError> {
         let Some(name) = &query.rerank else {
@@ -50,7 +49,7 @@ impl Searcher {
             })
             .collect();
         let budget = Duration::from_millis(query.rerank_budget_ms.unwrap_or(BUDGET_MS));
-        let scores = match reranker.score(text, &candidates, weight, budget)? {
+        let scores = match reranker.score(text, &candidates, budget)? {
             Outcome::Scores(scores) => scores,
             Outcome::OutOfTime => return Ok(Some(SecondLook::OutOfTime)),
         };
@@ -101,7 +100,9 @@ mod tests {
 
     #[test]
     fn the_first_are_sorted_anew_and_the_rest_stays_behind_them() {
-        let mut all: Vec<Ranked> = (0..5).map(|i| ranked(0.9 - 0.1 * f64::from(i), i.into())).collect();
+        let mut all: Vec<Ranked> = (0..5)
+            .map(|i| ranked(0.9 - 0.1 * f64::from(i), i.into()))
+            .collect();
         let (first, rest) = all.split_at_mut(3);
         reorder(first, rest, &[-4.0, 7.0, -4.0]);
         let labels: Vec<i64> = all.iter().map(|ranked| ranked.chunks[0].0).collect();
