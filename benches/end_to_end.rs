@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use floodmark::answers::Query;
 use floodmark::index::view;
 use floodmark::ingest::engine::Engine;
+use floodmark::keyword;
 use floodmark::model::{Model, ModelOptions};
-use floodmark::search::Searcher;
+use floodmark::search::{Searcher, ViewOptions};
 use floodmark::service::{follower, keep_fresh};
 use floodmark::worker::{Mode, Options, Run};
 use floodmark_operators::batch::Planner;
@@ -229,8 +230,8 @@ impl Bench {
             &format!("{chunks} short chunks embedded"),
             &format!("{first:.1} s"),
         );
-        let built = Searcher::open(&state, &self.model, view::Options::default()).expect("a view");
-        while built.view().building {
+        let built = Searcher::open(&state, &self.model, ViewOptions::default()).expect("a view");
+        while built.view().vectors.building {
             built.follow().expect("a fresh view");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -314,9 +315,15 @@ impl Bench {
     }
 
     fn searcher(&self, state: &Path) -> Arc<Searcher> {
-        let options = view::Options {
-            read_only: true,
-            ..view::Options::default()
+        let options = ViewOptions {
+            vectors: view::Options {
+                read_only: true,
+                ..view::Options::default()
+            },
+            keywords: keyword::Options {
+                read_only: true,
+                ..keyword::Options::default()
+            },
         };
         Arc::new(Searcher::open(state, &self.model, options).expect("a view"))
     }

@@ -73,6 +73,49 @@ rule::words! {
         /// By the ranks alone.
         Rrf = "rrf",
     }
+    /// The language whose words the keyword view takes texts for.
+    Language {
+        /// Each text's own, as far as it shows; English where it does not.
+        Auto = "auto",
+        /// None: words are found as they are written, but for case and accents.
+        None = "none",
+        /// Arabic.
+        Arabic = "arabic",
+        /// Danish.
+        Danish = "danish",
+        /// Dutch.
+        Dutch = "dutch",
+        /// English.
+        English = "english",
+        /// Finnish.
+        Finnish = "finnish",
+        /// French.
+        French = "french",
+        /// German.
+        German = "german",
+        /// Greek.
+        Greek = "greek",
+        /// Hungarian.
+        Hungarian = "hungarian",
+        /// Italian.
+        Italian = "italian",
+        /// Norwegian.
+        Norwegian = "norwegian",
+        /// Portuguese.
+        Portuguese = "portuguese",
+        /// Romanian.
+        Romanian = "romanian",
+        /// Russian.
+        Russian = "russian",
+        /// Spanish.
+        Spanish = "spanish",
+        /// Swedish.
+        Swedish = "swedish",
+        /// Tamil.
+        Tamil = "tamil",
+        /// Turkish.
+        Turkish = "turkish",
+    }
     /// How log lines look.
     LogFormat {
         /// One line of text an event.
@@ -351,7 +394,7 @@ settings! {
         /// Milliseconds from an epoch's beginning to its commit that it is sized for: how long a change may wait for what is ahead of it.
         epoch_target_ms: u64 = ["400"], Rule::Count(1, 60_000);
     }
-    /// When and how the vector view is built.
+    /// How the views are made: when the vector view is built, and what a word is to the keyword view.
     "index" in ["index"] {
         /// Build the vector view anew when added and removed since the last build exceed this part of it.
         threshold: f64 = ["0.2"], Rule::Number(0.0, 1.0);
@@ -363,6 +406,9 @@ settings! {
         hnsw_max: u64 = ["500000"], Rule::Count(0, u64::MAX);
         /// Threads of a build in the background; 0 means half of the cores.
         build_threads: usize = ["0"], Rule::Count(0, 1024);
+        /// Language of the texts, for stemming and stop words: `auto` looks at each text, `none` leaves words as they are. Another
+        /// one than before makes the keyword view anew from the store.
+        language: Language = ["auto"], Rule::OneOf(Language::WORDS);
     }
     /// What becomes of files and records that can't be indexed.
     "bad-input" in ["bad-input"] {

@@ -1,6 +1,6 @@
 //! floodmark keeps a vector and keyword index over files exactly as fresh as it says.
 //!
-//! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index` → `floodmark_operators`.
+//! Imports run downward only: `cli` → `dataflow` → `sources`, `formats`, `model`, `store`, `index`, `keyword` → `floodmark_operators`.
 
 pub mod answers;
 pub mod cli;
@@ -18,6 +18,7 @@ pub mod explain;
 pub mod formats;
 pub mod index;
 pub mod ingest;
+pub mod keyword;
 pub mod model;
 pub mod plan;
 pub mod rerank;

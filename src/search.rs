@@ -1,8 +1,8 @@
-//! Answering queries: the store and the vector view of one epoch, and the model for the query itself.
+//! Answering queries: the store and both views of one epoch, and the model for the query itself.
 //!
-//! [`Searcher`] serves `floodmark search` beside a run, and the run itself serves through the same code, with a view that
-//! a thread keeps fresh. Either way a query takes one snapshot of the store, brings the view to exactly its epoch, and
-//! answers from the two.
+//! [`Searcher`] serves `floodmark search` beside a run, and the run itself serves through the same code, with views that
+//! a thread keeps fresh. Either way a query takes one snapshot of the store, brings the views to exactly its epoch, and
+//! answers from the three.
 
 pub mod admitted;
 mod answer;
@@ -10,17 +10,18 @@ mod arm;
 pub mod filter;
 pub mod fusion;
 mod hits;
+mod past;
 mod rank;
 mod second_look;
 mod snippet;
-mod words;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use floodmark_operators::keys::Epoch;
 
-use crate::index::{Change, IndexError, SourceError, VectorSource, VectorView, view};
+use crate::index::{self, Change, IndexError, SourceError, VectorSource, VectorView, view};
+use crate::keyword::{self, KeywordError, KeywordView, TextSource};
 use crate::model::{EmbedError, Model, ModelError, Session};
 use crate::rerank::RerankError;
 use crate::store::{Label, Reader, Snapshot, StoreError};
@@ -34,9 +35,12 @@ pub enum SearchError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The view.
+    /// The vector view.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The keyword view.
+    #[error(transparent)]
+    Keyword(#[from] KeywordError),
     /// The model can't start.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -123,13 +127,7 @@ impl VectorSource for StoreVectors<'_> {
     }
 
     fn changes_after(&self, epoch: Epoch) -> Result<Option<Vec<Change>>, SourceError> {
-        let changes = self.0.changes(epoch)?;
-        let change = |change: crate::store::Change| Change {
-            epoch: change.epoch,
-            label: change.label as u64,
-            op: change.op,
-        };
-        Ok(Some(changes.into_iter().map(change).collect()))
+        changes_after(self.0, epoch)
     }
 
     fn vectors(
@@ -144,14 +142,109 @@ impl VectorSource for StoreVectors<'_> {
     }
 }
 
+/// A snapshot of the store, as the keyword view wants to see it.
+pub struct StoreTexts<'a>(pub &'a Snapshot);
+
+impl TextSource for StoreTexts<'_> {
+    fn epoch(&self) -> Result<Epoch, SourceError> {
+        Ok(self.0.epoch())
+    }
+
+    fn live_count(&self) -> Result<u64, SourceError> {
+        Ok(self.0.status()?.live)
+    }
+
+    fn live(&self, each: &mut dyn FnMut(u64, &str)) -> Result<(), SourceError> {
+        Ok(self
+            .0
+            .for_each_live_text(|label, text| each(label as u64, text))?)
+    }
+
+    fn changes_after(&self, epoch: Epoch) -> Result<Option<Vec<Change>>, SourceError> {
+        changes_after(self.0, epoch)
+    }
+
+    fn texts(&self, labels: &[u64], each: &mut dyn FnMut(u64, &str)) -> Result<(), SourceError> {
+        for &label in labels {
+            if let Some(text) = self.0.text_of(label as Label)? {
+                each(label, &text);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn changes_after(store: &Snapshot, epoch: Epoch) -> Result<Option<Vec<Change>>, SourceError> {
+    let change = |change: crate::store::Change| Change {
+        epoch: change.epoch,
+        label: change.label as u64,
+        op: change.op,
+    };
+    Ok(Some(
+        store.changes(epoch)?.into_iter().map(change).collect(),
+    ))
+}
+
 /// The folder of the vector view in a state folder.
 pub const VIEW: &str = "vectors";
+/// The folder of the keyword view in a state folder.
+pub const KEYWORDS: &str = "keywords";
+
+/// How the views are opened.
+#[derive(Clone, Debug, Default)]
+pub struct ViewOptions {
+    /// The vector view.
+    pub vectors: view::Options,
+    /// The keyword view.
+    pub keywords: keyword::Options,
+}
+
+/// Where the views stand.
+#[derive(Clone, Debug)]
+pub struct ViewStatus {
+    /// The vector view.
+    pub vectors: view::Status,
+    /// The keyword view.
+    pub keywords: keyword::Status,
+}
+
+/// The views, which go forward together.
+struct Views {
+    vectors: VectorView,
+    keywords: KeywordView,
+}
+
+/// Both views, as of one epoch.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The vectors.
+    pub vectors: Arc<index::Snapshot>,
+    /// The texts of the same labels.
+    pub keywords: Arc<keyword::Snapshot>,
+}
+
+impl Views {
+    /// Brings both to the snapshot's epoch. What one has done stays done if the other fails, and is not seen before both have.
+    fn follow(&mut self, store: &Snapshot) -> Result<(), SearchError> {
+        self.vectors.follow(&StoreVectors(store))?;
+        self.keywords.follow(&StoreTexts(store))?;
+        Ok(())
+    }
+
+    fn pair(&self) -> Pair {
+        Pair {
+            vectors: self.vectors.snapshot(),
+            keywords: self.keywords.snapshot(),
+        }
+    }
+}
 
 /// Answers queries on one state folder. All methods may be called on many threads.
 pub struct Searcher {
     reader: Reader,
-    view: Mutex<VectorView>,
-    latest: view::Reader,
+    views: Mutex<Views>,
+    /// Swapped as one: no query sees a text in one view and not in the other.
+    latest: RwLock<Pair>,
     /// Made for the first query: a run that nobody asks anything does without.
     session: Mutex<Option<Session>>,
     model: Model,
@@ -161,50 +254,62 @@ pub struct Searcher {
     passed: Mutex<Vec<answer::Passed>>,
     /// What looks at the best candidates again, from the first query on that asks for it.
     reranker: Mutex<second_look::Kept>,
-}
-
-/// Everything that answers, of one epoch.
-struct Views {
-    store: Snapshot,
-    vectors: Arc<crate::index::Snapshot>,
+    /// The words of the past epoch that was asked for last.
+    past: Mutex<Option<Arc<keyword::Snapshot>>>,
+    /// Which language the texts of the past are in.
+    languages: keyword::Languages,
 }
 
 impl Searcher {
-    /// Opens store and view of `state`; `options` say whether the view may build.
+    /// Opens store and views of `state`; `options` say whether the views may write.
     ///
     /// # Errors
     /// See [`SearchError`].
-    pub fn open(state: &Path, model: &Model, options: view::Options) -> Result<Self, SearchError> {
+    pub fn open(state: &Path, model: &Model, options: ViewOptions) -> Result<Self, SearchError> {
         let reader = Reader::open(state)?;
-        let view = {
-            let snapshot = reader.snapshot()?;
-            VectorView::open(&state.join(VIEW), &StoreVectors(&snapshot), options)?
+        let languages = options.keywords.languages;
+        let views = {
+            let store = reader.snapshot()?;
+            let vectors =
+                VectorView::open(&state.join(VIEW), &StoreVectors(&store), options.vectors)?;
+            let keywords =
+                KeywordView::open(&state.join(KEYWORDS), &StoreTexts(&store), options.keywords)?;
+            Views { vectors, keywords }
         };
-        let latest = view.reader();
         Ok(Self {
             reader,
-            view: Mutex::new(view),
-            latest,
+            latest: RwLock::new(views.pair()),
+            views: Mutex::new(views),
             session: Mutex::default(),
             model: model.clone(),
             recent: Mutex::default(),
             passed: Mutex::default(),
             reranker: Mutex::default(),
+            past: Mutex::default(),
+            languages,
         })
     }
 
-    /// Brings the view to the last commit. For the thread that keeps it fresh.
+    /// Brings the views to the last commit. For the thread that keeps them fresh.
     ///
     /// # Errors
     /// See [`SearchError`]; what answered before goes on answering.
     pub fn follow(&self) -> Result<Epoch, SearchError> {
-        let snapshot = self.reader.snapshot()?;
-        Ok(self.lock().follow(&StoreVectors(&snapshot))?)
+        let mut views = self.lock();
+        // Taken under the lock, so that it is never behind what another thread has brought the views to.
+        let store = self.reader.snapshot()?;
+        views.follow(&store)?;
+        self.publish(&views);
+        Ok(store.epoch())
     }
 
-    /// Where the view stands.
-    pub fn view(&self) -> view::Status {
-        self.lock().status()
+    /// Where the views stand.
+    pub fn view(&self) -> ViewStatus {
+        let views = self.lock();
+        ViewStatus {
+            vectors: views.vectors.status(),
+            keywords: views.keywords.status(),
+        }
     }
 
     /// The store that answers.
@@ -213,27 +318,38 @@ impl Searcher {
     }
 
     /// Store and views of one epoch.
-    fn views(&self) -> Result<Views, SearchError> {
+    fn snapshots(&self) -> Result<(Snapshot, Pair), SearchError> {
         loop {
             let store = self.reader.snapshot()?;
-            let view = self.latest.snapshot();
-            if view.epoch() == store.epoch() {
-                return Ok(Views {
-                    store,
-                    vectors: view,
-                });
+            let pair = self.latest();
+            if pair.vectors.epoch() == store.epoch() {
+                return Ok((store, pair));
             }
-            // Behind: bring it there. Ahead: somebody did so after our look at the store, look again.
-            if view.epoch() < store.epoch() {
-                let mut guard = self.lock();
-                if guard.epoch() < store.epoch() {
-                    guard.follow(&StoreVectors(&store))?;
+            // Behind: bring them there. Ahead: somebody did so after our look at the store, look again.
+            if pair.vectors.epoch() < store.epoch() {
+                let mut views = self.lock();
+                if self.latest().vectors.epoch() < store.epoch() {
+                    views.follow(&store)?;
+                    self.publish(&views);
                 }
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VectorView> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    fn latest(&self) -> Pair {
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        latest.clone()
+    }
+
+    /// Lets both answer if they are of one epoch: one may be ahead, after the other has failed.
+    fn publish(&self, views: &Views) {
+        let pair = views.pair();
+        if pair.vectors.epoch() == pair.keywords.epoch() {
+            *self.latest.write().unwrap_or_else(PoisonError::into_inner) = pair;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Views> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,6 +14,7 @@ use crate::dead;
 use crate::index::last_build;
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
+use crate::keyword::KeywordError;
 use crate::search::{SearchError, Searcher, VIEW};
 use crate::sources::{Identity, Roots};
 use crate::store::row::FileRow;
@@ -51,12 +52,12 @@ pub fn keep_fresh(
         loop {
             match commits.recv_timeout(BUILD_CHECK) {
                 Ok(()) => {}
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) if searcher.view().building => {}
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) if searcher.view().vectors.building => {}
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => continue,
                 Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
             }
             if let Err(error) = searcher.follow() {
-                tracing::error!(%error, "the vector view stays behind; the store is complete, and the next commit tries again");
+                tracing::error!(%error, "the views stay behind; the store is complete, and the next commit tries again");
             }
         }
     })
@@ -229,9 +230,11 @@ impl Service {
 
 fn refusal(error: SearchError) -> Refusal {
     let kind = match error {
-        SearchError::Store(_) | SearchError::Index(_) | SearchError::Model(_) => {
-            RefusalKind::Failed
-        }
+        SearchError::Keyword(KeywordError::Syntax(_)) => RefusalKind::Invalid,
+        SearchError::Store(_)
+        | SearchError::Index(_)
+        | SearchError::Keyword(_)
+        | SearchError::Model(_) => RefusalKind::Failed,
         _ => RefusalKind::Invalid,
     };
     Refusal::new(kind, error.to_string())

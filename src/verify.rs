@@ -4,10 +4,11 @@
 //!  files ── read, hashed, parsed, cut as a run does ──▶ every row of the file in the store     sources-store
 //!  store ── every file it holds ──▶ is it still there?                                         sources-store
 //!  store ── with itself: index, changelog, vectors, references, pages                          store
-//!  view  ── labels and numbers of the current build, a sample that must find itself            store-vectors
+//!  views ── labels and numbers of the current build, a sample that must find itself            store-vectors
+//!        ── labels and prints of the texts that were saved, a sample that must find itself      store-keywords
 //! ```
 //!
-//! Files are compared one by one and forgotten: memory does not depend on how many there are. (The view is loaded whole,
+//! Files are compared one by one and forgotten: memory does not depend on how many there are. (The views are loaded whole,
 //! as any search does.) Beside a run, a file that differs may merely be on its way: the run is asked to settle it, and
 //! then it is compared again. What is still on its way then is named, and is neither equal nor different.
 
@@ -17,10 +18,11 @@ use std::path::{Path, PathBuf};
 use floodmark_operators::keys::{ChunkHash, PathKey};
 
 use crate::answers::{Difference, NotLooked, Verdict, shown};
-use crate::index::{self, IndexError, view};
+use crate::index::{self, IndexError, Inspection};
 use crate::ingest::hint::slot;
 use crate::ingest::reading::{Cut, OpenFile, Reading, Trouble};
-use crate::search::{StoreVectors, VIEW};
+use crate::keyword::{self, KeywordError};
+use crate::search::{KEYWORDS, StoreTexts, StoreVectors, VIEW, ViewOptions};
 use crate::sources::{Fate, Found, Looked, Roots, Scope, Selection, key, scan};
 use crate::store::row::{Resume, SegmentRow};
 use crate::store::{Doubts, Reader, Snapshot, Standing, StoreError, StoredFile, Version};
@@ -36,9 +38,12 @@ pub enum VerifyError {
     /// At the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// At the view.
+    /// At the vector view.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// At the keyword view.
+    #[error(transparent)]
+    Keyword(#[from] KeywordError),
 }
 
 /// Asks the run that is under way to settle a file; false when it did not in time.
@@ -54,8 +59,8 @@ pub struct Verifier<'a> {
     pub reading: &'a Reading,
     /// Whose vectors should be there.
     pub model: &'a str,
-    /// How a view is opened.
-    pub view: view::Options,
+    /// How the views are opened.
+    pub views: ViewOptions,
 }
 
 /// The verdict, and what a repair must have read or embedded again.
@@ -65,7 +70,7 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What the store should forget.
     pub doubts: Doubts,
-    /// Whether the view should be made anew.
+    /// Whether the views should be made anew.
     pub view: bool,
 }
 
@@ -92,6 +97,7 @@ impl Verifier<'_> {
         pass.files()?;
         pass.store()?;
         pass.vectors()?;
+        pass.keywords()?;
         let verdict = &mut pass.outcome.verdict;
         verdict.equal = verdict.differences.is_empty() && verdict.not_looked.is_empty();
         Ok(pass.outcome)
@@ -401,7 +407,13 @@ impl Pass<'_, '_> {
     fn vectors(&mut self) -> Result<(), VerifyError> {
         let snapshot = self.reader.snapshot()?;
         let dir = self.verifier.state.join(VIEW);
-        let inspect = || index::inspect(&dir, &StoreVectors(&snapshot), self.verifier.view.clone());
+        let inspect = || {
+            index::inspect(
+                &dir,
+                &StoreVectors(&snapshot),
+                self.verifier.views.vectors.clone(),
+            )
+        };
         let mut found = inspect();
         // A run may have put another build in the place of the one that was being read.
         if self.settle.is_some() && found.as_ref().is_ok_and(|found| !found.problems.is_empty()) {
@@ -417,11 +429,36 @@ impl Pass<'_, '_> {
             Err(error) => return Err(error.into()),
         };
         self.outcome.verdict.embeddings = found.vectors;
-        for (subject, what) in found.problems {
-            self.outcome.view = true;
-            self.add("store-vectors", subject, what);
+        self.add_found("store-vectors", found);
+        Ok(())
+    }
+
+    fn keywords(&mut self) -> Result<(), VerifyError> {
+        let snapshot = self.reader.snapshot()?;
+        let dir = self.verifier.state.join(KEYWORDS);
+        let options = &self.verifier.views.keywords;
+        let inspect = || keyword::inspect(&dir, &StoreTexts(&snapshot), options.clone());
+        let mut found = inspect();
+        // A run may have merged away what was being read.
+        if self.settle.is_some() && found.as_ref().is_ok_and(|found| !found.problems.is_empty()) {
+            found = inspect();
+        }
+        match found {
+            Ok(found) => self.add_found("store-keywords", found),
+            // The store has named the texts that are missing.
+            Err(KeywordError::Source(error)) if !self.outcome.doubts.texts.is_empty() => {
+                tracing::warn!(%error, "the keyword view can't be compared with a store that is damaged");
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    fn add_found(&mut self, between: &str, found: Inspection) {
+        for (subject, what) in found.problems {
+            self.outcome.view = true;
+            self.add(between, subject, what);
+        }
     }
 
     fn is_settled(&mut self, path: &Path) -> bool {
@@ -484,14 +521,16 @@ pub fn selection(
     Selection::new(options, roots, state).map_err(|error| error.to_string())
 }
 
-/// Takes the view's builds away; the next opening makes them anew.
+/// Takes the views away; the next opening makes them anew.
 ///
 /// # Errors
-/// The folder can't be removed.
-pub fn forget_view(state: &Path) -> Result<(), (PathBuf, std::io::Error)> {
-    let dir = state.join(VIEW);
-    match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err((dir, error)),
-        _ => Ok(()),
+/// A folder can't be removed.
+pub fn forget_views(state: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    for dir in [state.join(VIEW), state.join(KEYWORDS)] {
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err((dir, error)),
+            _ => {}
+        }
     }
+    Ok(())
 }

@@ -9,8 +9,9 @@ use crate::index::{policy::Policy, view};
 use crate::ingest::reader::Patience;
 use crate::ingest::reading::Reading;
 use crate::ingest::verdict::OnBad;
+use crate::keyword::{self, Languages};
 use crate::model::{Device, Model, ModelOptions};
-use crate::search::Searcher;
+use crate::search::{Searcher, ViewOptions};
 use crate::sources::{PollPolicy, SourceOptions, SymlinkPolicy};
 use crate::worker::{Layout, Mode, Options};
 
@@ -122,8 +123,19 @@ pub fn reading(config: &Config, model: &Model) -> Reading {
     )
 }
 
-/// How the vector view is built.
-pub fn view_options(config: &Config, read_only: bool) -> view::Options {
+/// How the views are opened.
+pub fn view_options(config: &Config, read_only: bool) -> ViewOptions {
+    ViewOptions {
+        vectors: vectors(config, read_only),
+        keywords: keyword::Options {
+            languages: Languages::of_name(config.language.word()).unwrap_or_default(),
+            read_only,
+            ..keyword::Options::default()
+        },
+    }
+}
+
+fn vectors(config: &Config, read_only: bool) -> view::Options {
     let defaults = view::Options::default();
     view::Options {
         policy: Policy {
@@ -188,4 +200,20 @@ fn layout(config: &Config) -> Result<Layout, CliError> {
         process: config.process,
         addresses,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_language_of_the_configuration_is_one_of_the_analyser() {
+        for word in config::Language::WORDS {
+            assert!(Languages::of_name(word).is_some(), "{word}");
+        }
+        assert_eq!(
+            config::Language::WORDS.len(),
+            keyword::analyse::LANGUAGES.len() + 2
+        );
+    }
 }

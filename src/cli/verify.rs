@@ -32,7 +32,7 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
         selection: &selection,
         reading: &reading,
         model: model.key(),
-        view: setup::view_options(config, true),
+        views: setup::view_options(config, true),
     };
     let running = daemon::probe(&config.state).map_err(could_not_look)?;
     let Some(running) = running else {
@@ -74,7 +74,7 @@ fn mend(config: &Config, model: &Model, found: &Outcome) -> Result<(), CliError>
     {
         let lock = RunLock::acquire(&config.state)?;
         if found.view {
-            verify::forget_view(&config.state).map_err(|(dir, error)| {
+            verify::forget_views(&config.state).map_err(|(dir, error)| {
                 CliError::Failed(format!(
                     "can't remove the view in {}: {error}",
                     dir.display()

@@ -15,8 +15,8 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The texts that lie in a place which passes, at epoch `at`. Reads the index of files, and documents and chunks as far as
-    /// the filter depends on them: some 2 µs for each.
+    /// The texts that lie in a place which passes, at epoch `at`. Reads the list of files, and documents as far as the filter
+    /// depends on them.
     ///
     /// # Errors
     /// As the store says.

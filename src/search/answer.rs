@@ -5,16 +5,16 @@ use std::sync::{Arc, PoisonError};
 use floodmark_operators::keys::Epoch;
 
 use crate::answers::{Found, Mode, Query};
+use crate::keyword::Syntax;
 use crate::store::{Home, Label, Snapshot, StoreError};
 
 use super::admitted::{Admitted, place_passes};
-use super::arm::{Arm, Exhaustive, Vectors};
+use super::arm::{Arm, Exhaustive, Keywords, Vectors};
 use super::filter::Filter;
 use super::fusion::{DENSE_WEIGHT, RRF_K, Recipe};
 use super::hits::Showing;
 use super::rank::{Documents, Ranking};
-use super::words::marks;
-use super::{SearchError, Searcher, Views};
+use super::{SearchError, Searcher};
 
 /// Longest query in bytes. The model reads the first few hundred words at most.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
@@ -48,44 +48,54 @@ impl Searcher {
             Mode::Keyword => None,
             Mode::Hybrid | Mode::Vector => Some(self.vector(&text)?),
         };
-        let views = self.views()?;
-        let at = self.epoch_of(query, &views.store)?;
+        let (store, views) = self.snapshots()?;
+        let at = self.epoch_of(query, &store)?;
         let admitted = match &filter {
-            Some(filter) => Some(self.admitted(filter, query, &views.store, at, now_ns)?),
+            Some(filter) => Some(self.admitted(filter, query, &store, at, now_ns)?),
             None => None,
         };
-        let past = at < views.store.epoch();
+        let past = at < store.epoch();
         let live = if past {
-            views.store.live_labels_at(at)?
+            store.live_labels_at(at)?
         } else {
             Vec::new()
         };
+        let words = match query.mode {
+            // Of the present is good enough to mark words.
+            Mode::Vector => views.keywords.clone(),
+            Mode::Hybrid | Mode::Keyword if past => self.past_words(&store, at, &live)?,
+            Mode::Hybrid | Mode::Keyword => views.keywords.clone(),
+        };
         let meaning: Option<Box<dyn Arm + '_>> = match &vector {
-            Some(query) if past => Some(Box::new(Exhaustive::vectors(
-                &views.vectors,
-                &views.store,
-                query,
-                &live,
-            )?)),
+            Some(query) if past => {
+                let view = &views.vectors;
+                Some(Box::new(Exhaustive::vectors(view, &store, query, &live)?))
+            }
             Some(query) => Some(Box::new(Vectors {
                 view: &views.vectors,
                 query,
             })),
             None => None,
         };
-        let wording = match query.mode {
-            Mode::Vector => None,
-            Mode::Hybrid | Mode::Keyword => {
-                self.wording(&views, &text, query.syntax, past.then_some(&live))?
-            }
-        };
+        let wording = (query.mode != Mode::Vector).then_some(Keywords {
+            view: &words,
+            query: &text,
+            syntax: if query.syntax {
+                Syntax::Query
+            } else {
+                Syntax::Words
+            },
+        });
         let documents = Live {
-            store: &views.store,
+            store: &store,
             at,
             filter: filter.as_ref(),
         };
         let ranking = Ranking {
-            arms: [meaning.as_deref(), wording.as_deref()],
+            arms: [
+                meaning.as_deref(),
+                wording.as_ref().map(|arm| arm as &dyn Arm),
+            ],
             admitted: admitted.as_deref(),
             recipe: Recipe {
                 fusion: query.fusion,
@@ -98,15 +108,15 @@ impl Searcher {
         // One more says whether there is another page.
         let wanted = end.saturating_add(1).max(Self::candidates(query));
         let mut ranked = ranking.first(wanted)?;
-        let rerank = self.look_again(query, &text, &views.store, &mut ranked)?;
+        let rerank = self.look_again(query, &text, &store, &mut ranked)?;
         let next = (ranked.len() > end).then_some(end);
         ranked.truncate(end);
         ranked.drain(..query.offset.min(ranked.len()));
         let showing = Showing {
-            store: &views.store,
+            store: &store,
             at,
             filter: filter.as_ref(),
-            marks: &|found| marks(&text, found),
+            marks: &|found| words.marks(&text, found),
         };
         let hits = showing.hits(&ranked)?;
         Ok(Found {
@@ -134,7 +144,7 @@ impl Searcher {
                 query: self.model.key().to_owned(),
             });
         }
-        if at < last && at < model.since {
+        if (1..last).contains(&at) && at < model.since {
             return Err(SearchError::Past {
                 asked: at,
                 since: model.since,
@@ -191,17 +201,6 @@ impl Searcher {
         }
         passed.push((key, admitted.clone()));
         Ok(admitted)
-    }
-
-    /// What the words find: in the view, or among all the texts of a past epoch.
-    fn wording<'a>(
-        &self,
-        _views: &'a Views,
-        _text: &'a str,
-        _syntax: bool,
-        _past: Option<&Vec<Label>>,
-    ) -> Result<Option<Box<dyn Arm + 'a>>, SearchError> {
-        Ok(None)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What finds texts for one query: the vectors, or the words. A ranking needs to know no more of them.
 
 use crate::index;
+use crate::keyword::{self, Syntax};
 use crate::store::{Label, Snapshot};
 
 use super::SearchError;
@@ -60,6 +61,34 @@ impl Arm for Vectors<'_> {
         let scores = self.view.scores(self.query, &labels)?;
         let score = |score: Option<f32>| score.map_or(0.0, f64::from);
         Ok(Some(scores.into_iter().map(score).collect()))
+    }
+}
+
+/// Words, at the epoch of the keyword view.
+pub struct Keywords<'a> {
+    /// The view.
+    pub view: &'a keyword::Snapshot,
+    /// The query.
+    pub query: &'a str,
+    /// How it is read.
+    pub syntax: Syntax,
+}
+
+impl Arm for Keywords<'_> {
+    fn nearest(&self, k: usize, admitted: Option<&Admitted>) -> Result<Vec<Scored>, SearchError> {
+        let contains = admitted.map(|set| move |label: u64| set.contains(label as Label));
+        let admit = contains
+            .as_ref()
+            .map(|contains| contains as &(dyn Fn(u64) -> bool + Sync));
+        let hits = self.view.search(self.query, k, admit, self.syntax)?;
+        let scored = |hit: keyword::Hit| (hit.label as Label, f64::from(hit.score));
+        Ok(hits.into_iter().map(scored).collect())
+    }
+
+    fn scores(&self, labels: &[Label]) -> Result<Option<Vec<f64>>, SearchError> {
+        let labels: Vec<u64> = labels.iter().map(|label| *label as u64).collect();
+        let scores = self.view.scores_as(self.query, &labels, self.syntax)?;
+        Ok(Some(scores.into_iter().map(f64::from).collect()))
     }
 }
 

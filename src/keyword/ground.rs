@@ -1,0 +1,292 @@
+//! The directory that tantivy writes to: as fast as memory, and durable when [`super::save`] says so.
+//!
+//! ```text
+//!   tantivy ──meta.json, .managed.json, locks──▶ memory, always
+//!           ──segments──▶ the folder, not synced       (a writer)
+//!           ──segments──▶ memory                       (a reader, or a folder that can't be written)
+//!           ◀──segments── memory, else the folder
+//! ```
+//!
+//! Which commit the folder stands for is said by its file `current` alone, and only [`super::save`] writes that one. So a commit
+//! costs no sync, and one that was not saved yet is made again from the source. A reader writes nothing, and
+//! sees the folder as it was when it read `current`.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use tantivy::Directory;
+use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
+use tantivy::directory::{
+    AntiCallToken, DirectoryLock, FileHandle, Lock, MmapDirectory, RamDirectory, TerminatingWrite,
+    WatchCallback, WatchHandle, WritePtr,
+};
+
+use super::KeywordError;
+
+const CURRENT: &str = "current";
+const UNFINISHED: &str = "current.unfinished";
+/// What tantivy calls the file that says which segments there are.
+pub(super) const META: &str = "meta.json";
+const MANAGED: &str = ".managed.json";
+
+/// A folder, and memory over it.
+#[derive(Clone)]
+pub(super) struct Ground(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    memory: RamDirectory,
+    disk: Option<MmapDirectory>,
+    /// Segments are written to the folder.
+    writes: bool,
+    locks: Mutex<HashSet<PathBuf>>,
+    unlocked: Condvar,
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ground({})", self.0.dir.display())
+    }
+}
+
+impl Ground {
+    /// Nothing but memory.
+    pub(super) fn memory(dir: &Path) -> Self {
+        Self::of(dir, None, false)
+    }
+
+    /// An empty folder, made if missing: whatever was in it is removed.
+    pub(super) fn empty(dir: &Path) -> Result<Self, KeywordError> {
+        match fs::remove_dir_all(dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(KeywordError::io("remove", dir, e));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(dir).map_err(|e| KeywordError::io("create", dir, e))?;
+        let disk = MmapDirectory::open(dir).map_err(KeywordError::tantivy("open its folder"))?;
+        Ok(Self::of(dir, Some(disk), true))
+    }
+
+    /// The folder as it was saved last; `None` when nothing was.
+    pub(super) fn saved(dir: &Path, writes: bool) -> Result<Option<Self>, KeywordError> {
+        let path = dir.join(CURRENT);
+        let current = match fs::read(&path) {
+            Ok(current) => current,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(KeywordError::io("read", &path, e)),
+        };
+        let meta = unsealed(&current)
+            .ok_or_else(|| KeywordError::unusable(&path, "its checksum differs"))?;
+        let disk = MmapDirectory::open(dir).map_err(KeywordError::tantivy("open its folder"))?;
+        let ground = Self::of(dir, Some(disk), writes);
+        // tantivy sweeps away and checks what it manages: everything that lies there.
+        let mut files = HashSet::new();
+        for entry in fs::read_dir(dir).map_err(|e| KeywordError::io("list", dir, e))? {
+            let name = PathBuf::from(
+                entry
+                    .map_err(|e| KeywordError::io("list", dir, e))?
+                    .file_name(),
+            );
+            if name != Path::new(CURRENT) && name != Path::new(UNFINISHED) {
+                files.insert(name);
+            }
+        }
+        let managed = serde_json::to_vec(&files)
+            .map_err(|e| KeywordError::unusable(dir, format!("a file has an odd name: {e}")))?;
+        for (name, bytes) in [(MANAGED, managed.as_slice()), (META, meta)] {
+            (ground.0.memory.atomic_write(Path::new(name), bytes))
+                .map_err(|e| KeywordError::io("keep in memory", Path::new(name), e))?;
+        }
+        Ok(Some(ground))
+    }
+
+    fn of(dir: &Path, disk: Option<MmapDirectory>, writes: bool) -> Self {
+        Self(Arc::new(Inner {
+            dir: dir.to_owned(),
+            memory: RamDirectory::create(),
+            disk,
+            writes,
+            locks: Mutex::default(),
+            unlocked: Condvar::new(),
+        }))
+    }
+
+    /// Whether it can be saved.
+    pub(super) fn writes(&self) -> bool {
+        self.0.writes
+    }
+
+    /// Which segments there are, as tantivy said last.
+    pub(super) fn meta(&self) -> Result<Vec<u8>, KeywordError> {
+        (self.0.memory.atomic_read(Path::new(META)))
+            .map_err(KeywordError::tantivy("read its list of segments"))
+    }
+
+    /// Makes a file durable; false when there is none.
+    pub(super) fn sync(&self, name: &Path) -> Result<bool, KeywordError> {
+        let path = self.0.dir.join(name);
+        match File::open(&path) {
+            Ok(file) => (file.sync_all())
+                .map(|()| true)
+                .map_err(|e| KeywordError::io("sync", &path, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(KeywordError::io("open", &path, e)),
+        }
+    }
+
+    /// Makes the folder stand for `meta`, whose files are durable.
+    pub(super) fn point_to(&self, meta: &[u8]) -> Result<(), KeywordError> {
+        self.sync_folder()?;
+        let (unfinished, current) = (self.0.dir.join(UNFINISHED), self.0.dir.join(CURRENT));
+        File::create(&unfinished)
+            .and_then(|mut file| file.write_all(&sealed(meta)).and_then(|()| file.sync_all()))
+            .map_err(|e| KeywordError::io("write", &unfinished, e))?;
+        fs::rename(&unfinished, &current)
+            .map_err(|e| KeywordError::io("rename", &unfinished, e))?;
+        self.sync_folder()
+    }
+
+    fn sync_folder(&self) -> Result<(), KeywordError> {
+        File::open(&self.0.dir)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|e| KeywordError::io("sync", &self.0.dir, e))
+    }
+
+    fn disk_path(&self, path: &Path) -> Option<PathBuf> {
+        (self.0.writes && !is_ours(path)).then(|| self.0.dir.join(path))
+    }
+}
+
+/// Kept in memory whatever happens.
+fn is_ours(path: &Path) -> bool {
+    path == Path::new(META) || path.as_os_str().as_encoded_bytes().first() == Some(&b'.')
+}
+
+fn sealed(meta: &[u8]) -> Vec<u8> {
+    let mut sealed = blake3::hash(meta).to_hex().to_string().into_bytes();
+    sealed.push(b'\n');
+    sealed.extend_from_slice(meta);
+    sealed
+}
+
+fn unsealed(current: &[u8]) -> Option<&[u8]> {
+    let (seal, meta) = current.split_at_checked(64)?;
+    let meta = meta.strip_prefix(b"\n")?;
+    (blake3::hash(meta).to_hex().as_bytes() == seal).then_some(meta)
+}
+
+impl Directory for Ground {
+    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+        match (self.0.memory.get_file_handle(path), &self.0.disk) {
+            (Err(OpenReadError::FileDoesNotExist(_)), Some(disk)) => disk.get_file_handle(path),
+            (found, _) => found,
+        }
+    }
+
+    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+        let Some(on_disk) = self.disk_path(path) else {
+            return self.0.memory.delete(path);
+        };
+        fs::remove_file(on_disk).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => DeleteError::FileDoesNotExist(path.to_owned()),
+            _ => DeleteError::IoError {
+                io_error: Arc::new(error),
+                filepath: path.to_owned(),
+            },
+        })
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
+        if self.0.memory.exists(path)? {
+            return Ok(true);
+        }
+        match &self.0.disk {
+            Some(disk) if !is_ours(path) => disk.exists(path),
+            _ => Ok(false),
+        }
+    }
+
+    fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
+        let Some(on_disk) = self.disk_path(path) else {
+            return self.0.memory.open_write(path);
+        };
+        let file = File::create_new(on_disk).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => OpenWriteError::FileAlreadyExists(path.to_owned()),
+            _ => OpenWriteError::IoError {
+                io_error: Arc::new(error),
+                filepath: path.to_owned(),
+            },
+        })?;
+        Ok(BufWriter::new(Box::new(Unsynced(file))))
+    }
+
+    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
+        self.0.memory.atomic_read(path)
+    }
+
+    fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        self.0.memory.atomic_write(path, data)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// tantivy's own waits a tenth of a second whenever it does not get one at once.
+    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+        let mut locks = self.0.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        while !locks.insert(lock.filepath.clone()) {
+            if !lock.is_blocking {
+                return Err(LockError::LockBusy);
+            }
+            locks = (self.0.unlocked.wait(locks)).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(DirectoryLock::from(Box::new(Locked {
+            ground: self.clone(),
+            path: lock.filepath.clone(),
+        })))
+    }
+
+    fn watch(&self, _: WatchCallback) -> tantivy::Result<WatchHandle> {
+        Ok(WatchHandle::empty()) // readers are told when to look
+    }
+}
+
+/// A lock that is held.
+struct Locked {
+    ground: Ground,
+    path: PathBuf,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let inner = &self.ground.0;
+        let mut locks = inner.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.remove(&self.path);
+        inner.unlocked.notify_all();
+    }
+}
+
+/// A file that is complete when it is closed, and durable when it is saved.
+struct Unsynced(File);
+
+impl Write for Unsynced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl TerminatingWrite for Unsynced {
+    fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
+        self.0.flush()
+    }
+}
