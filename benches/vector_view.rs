@@ -1,18 +1,22 @@
 //! The vector view by kind and size: build, search, recall, additions, reopening.
 //!
 //! ```text
-//! cargo bench --bench vector_view                     10,000 and 100,000 vectors of 384 numbers
-//! cargo bench --bench vector_view -- 50000            another size
+//! cargo bench --bench vector_view                               10,000 and 100,000 vectors of 384 numbers, made up
+//! cargo bench --bench vector_view -- 50000                      another size
+//! cargo bench --bench vector_view -- --state DIR 10000 50000    of real texts: those of the index in DIR, as many as it has
 //! ```
 //!
-//! The vectors are clustered: of independent random ones every pair is as far apart, and no index finds anything.
+//! Made-up vectors are clustered: of independent random ones every pair is as far apart, and no index finds anything. Of an index,
+//! every n-th live vector is kept out and asks for its neighbours among the others, which are taken evenly over the whole index.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use floodmark::index::policy::Policy;
 use floodmark::index::view::Options;
 use floodmark::index::{Change, SourceError, VectorSource, VectorView};
+use floodmark::store::Reader;
 
 const DIMENSION: usize = 384;
 const QUERIES: usize = 300;
@@ -111,12 +115,68 @@ fn search(view: &VectorView, queries: &[f32]) -> (Vec<Duration>, Vec<HashSet<u64
     (times, found)
 }
 
-fn measure(live: u64) {
+/// Vectors for the index and a tenth more, and those that ask.
+struct Sample {
+    vectors: Vec<f32>,
+    queries: Vec<f32>,
+}
+
+fn made_up(live: u64) -> Sample {
     let (clusters, more) = ((live / 100).max(1), live / 10);
     let mut vectors = Vec::with_capacity((live + more) as usize * DIMENSION);
     (0..live + more).for_each(|label| vector(label, clusters, &mut vectors));
     let mut queries = Vec::new();
     (0..QUERIES as u64).for_each(|i| vector((1 << 40) + i, clusters, &mut queries));
+    Sample { vectors, queries }
+}
+
+/// From the texts that somebody has indexed.
+fn of_an_index(all: &[f32], live: u64) -> Sample {
+    let rows: Vec<&[f32]> = all.chunks(DIMENSION).collect();
+    let wanted = (live + live / 10) as usize;
+    assert!(
+        rows.len() >= wanted + QUERIES,
+        "{live} vectors, a tenth more and {QUERIES} that ask are {}, and the index has {}",
+        wanted + QUERIES,
+        rows.len()
+    );
+    let apart = rows.len() / QUERIES;
+    let asks = |at: usize| at % apart == 0 && at / apart < QUERIES;
+    let queries = (0..rows.len()).filter(|at| asks(*at));
+    let queries = queries.flat_map(|at| rows[at]).copied().collect();
+    let others: Vec<usize> = (0..rows.len()).filter(|at| !asks(*at)).collect();
+    let vectors = (0..wanted).map(|i| others[i * others.len() / wanted]);
+    // The first part is what is built: evenly over all of it, too.
+    let mut order: Vec<usize> = vectors.collect();
+    let mut random = Random(7);
+    for i in (1..order.len()).rev() {
+        random.0 = random
+            .0
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        order.swap(i, (random.0 >> 33) as usize % (i + 1));
+    }
+    let vectors = order.into_iter().flat_map(|at| rows[at]).copied().collect();
+    Sample { vectors, queries }
+}
+
+/// The live vectors of a state folder.
+fn live_vectors(state: &Path) -> Vec<f32> {
+    let reader = Reader::open(state).expect("an index");
+    let store = reader.snapshot().expect("a snapshot");
+    let mut all = Vec::new();
+    store
+        .for_each_live_vector(|_, vector| all.extend_from_slice(vector))
+        .expect("vectors");
+    all
+}
+
+fn measure(live: u64, sample: Sample) {
+    let more = live / 10;
+    let Sample {
+        mut vectors,
+        queries,
+    } = sample;
 
     let mut truth = Vec::new();
     for (kind, flat_max, hnsw_max) in [
@@ -205,6 +265,10 @@ fn measure(live: u64) {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let state = arguments.iter().position(|a| a == "--state");
+    let real = state
+        .and_then(|at| arguments.get(at + 1))
+        .map(|state| live_vectors(Path::new(state)));
     let mut sizes: Vec<u64> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
     if sizes.is_empty() {
         // `cargo test --all-targets` runs this too, without --bench: then only to see that it runs.
@@ -230,5 +294,11 @@ fn main() {
         "p50 +10 %",
         "reopen"
     );
-    sizes.into_iter().for_each(measure);
+    for live in sizes {
+        let sample = match &real {
+            Some(all) => of_an_index(all, live),
+            None => made_up(live),
+        };
+        measure(live, sample);
+    }
 }

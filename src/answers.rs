@@ -3,6 +3,7 @@
 //! Fields may be added; a program that reads them passes over those it does not know. Times are RFC 3339 in UTC. A `null`
 //! means "not known" or "there is none", never zero. A path that is no UTF-8 is shown with U+FFFD for what is not. Byte positions count from 0 in the file, the end is one past the last.
 
+mod evaluation;
 mod found;
 
 use std::path::Path;
@@ -13,7 +14,10 @@ use floodmark_operators::keys::{ChunkHash, ContentHash, Epoch};
 
 use crate::formats::Format;
 
-pub use found::{Duplicate, Found, Fusion, Hit, Mark, Mode, Passage, Query, Scores, Snippet};
+pub use evaluation::{Compared, Evaluated, Evaluation, Similarity};
+pub use found::{
+    Duplicate, Found, Fusion, Hit, Mark, Mode, Passage, Query, Scores, SecondLook, Snippet,
+};
 
 /// Keys as people read them. Between workers they travel as numbers.
 mod hexadecimal {

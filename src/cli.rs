@@ -7,6 +7,7 @@ pub mod completions;
 pub mod dead;
 pub mod doctor;
 pub mod embed;
+pub mod eval;
 pub mod explain;
 pub mod export;
 pub mod man;
@@ -17,6 +18,7 @@ pub mod search;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod sts;
 pub mod verify;
 
 mod error;
@@ -72,6 +74,10 @@ pub enum Command {
     Dead(dead::Args),
     /// Turn JSON lines into JSON lines with vectors
     Embed(embed::Args),
+    /// Measure how well a collection's judged queries are answered
+    Eval(eval::Args),
+    /// Measure how well cosines agree with people on pairs of sentences
+    Sts(sts::Args),
     /// Check runtime, model, limits, disk and state, and say what to mend
     Doctor,
     /// Write a script that completes commands and flags in a shell
@@ -88,7 +94,12 @@ impl Command {
     fn indexes(&self) -> bool {
         matches!(
             self,
-            Self::Run(_) | Self::Replay(_) | Self::Start | Self::Search(_) | Self::Verify
+            Self::Run(_)
+                | Self::Replay(_)
+                | Self::Start
+                | Self::Search(_)
+                | Self::Verify
+                | Self::Eval(_)
         )
     }
 }
@@ -172,6 +183,11 @@ fn groups(command: &str) -> &'static [&'static str] {
         ],
         "export" => &["state", "export", "logs"],
         "embed" => &["embed", "model", "logs"],
+        "eval" => &[
+            "state", "eval", "workers", "formats", "chunks", "model", "dataflow", "index",
+            "search", "output", "logs",
+        ],
+        "sts" => &["sts", "model", "output", "logs"],
         _ => &[],
     }
 }
@@ -236,6 +252,8 @@ pub fn main(
         Command::Export => export::run(&config, out),
         Command::Dead(args) => dead::run(&args, &config, out),
         Command::Embed(args) => embed::run(&args, &config, out),
+        Command::Eval(args) => eval::run(&args, &config, out),
+        Command::Sts(args) => sts::run(&args, &config, out),
         Command::Doctor => doctor::run(&config, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, out),

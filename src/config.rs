@@ -437,6 +437,10 @@ settings! {
         chunks: bool = ["false"], Rule::Switch;
         /// Read the query as an expression: `+must -not "a phrase" (a OR b)`. Else nothing in it is an operator.
         query_syntax: bool = ["false"], Rule::Switch;
+        /// Look at the best 50 again: `maxsim` with the model that embeds, or a folder with a cross-encoder in ONNX form.
+        rerank: Option<String> = [], Rule::Text("maxsim|DIR");
+        /// How long that may take; past it the order stays as it was, and the answer says so.
+        rerank_budget: Duration = ["2s"], Rule::Time;
         /// How long --wait and --wait-epoch wait.
         wait_timeout: Duration = ["60s"], Rule::Time;
     }
@@ -464,6 +468,19 @@ settings! {
         /// File for the lines that were skipped and why; unset means the output with `.errors.jsonl` behind its name, or
         /// `embed.errors.jsonl` in the current folder.
         errors_to: Option<PathBuf> = [], Rule::Path("FILE");
+    }
+    /// What `eval` measures.
+    "eval" in ["eval"] {
+        /// Name of the file of judgements in qrels/, without .tsv; unset means test, or the only one.
+        qrels: Option<String> = [], Rule::Text("NAME");
+        /// Settings of a configuration to compare, such as `model=DIR,max-tokens=128`; given once, against the settings as they
+        /// are, given twice, against each other.
+        compare: Vec<String> = [], Rule::Text("SPEC");
+    }
+    /// What `sts` reads.
+    "sts" in ["sts"] {
+        /// Names of the first sentence, the second and the score, separated by commas; unset means the usual ones.
+        sts_fields: Option<String> = [], Rule::Text("A,B,SCORE");
     }
     /// How long `start` waits.
     "start" in ["daemon"] {
@@ -498,6 +515,21 @@ impl Config {
     /// The flags that this configuration was called with, to call another floodmark the same way.
     pub fn flags(&self) -> &Flags {
         &self.layers.flags
+    }
+
+    /// The same with these settings, as if they had been flags too.
+    ///
+    /// # Errors
+    /// When a value is not allowed.
+    pub fn with(
+        &self,
+        settings: impl IntoIterator<Item = (&'static Key, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = self.layers.clone();
+        for (key, value) in settings {
+            layers.flags.push(key, value);
+        }
+        layers.resolve()
     }
 
     /// Reads the file anew, under the same environment and flags.

@@ -16,7 +16,9 @@ pub mod devices;
 pub mod runtime;
 
 mod builtin;
+mod cross;
 mod folder;
+mod input;
 mod key;
 mod onnx;
 mod pooling;
@@ -28,6 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 pub use builtin::NAME as BUILTIN_NAME;
+pub use cross::{CrossEncoder, CrossSession};
 pub use devices::{Device, Provider};
 pub use onnx::Session;
 pub use pooling::Pooling;
@@ -353,6 +356,20 @@ impl Model {
     /// Tokens that a text costs in a batch: special tokens included, cut at the limit.
     pub fn count_tokens(&self, text: &str) -> Result<usize, EmbedError> {
         self.tokenize(text).map(|tokens| tokens.len())
+    }
+
+    /// Which tokens of a row are the text's own, and not the marks that the tokenizer adds.
+    pub fn own_tokens(&self, row: &TokenIds) -> Vec<bool> {
+        self.0.recipe.tokens.own(row)
+    }
+
+    /// For each own token of [`Self::tokenize`]'s row, in order: the bytes of the word that the token is part of.
+    pub fn words(&self, text: &str) -> Result<Vec<std::ops::Range<usize>>, EmbedError> {
+        self.0
+            .recipe
+            .tokens
+            .words(text)
+            .map_err(|reason| EmbedError::Tokenizer { index: 0, reason })
     }
 
     /// The byte behind every token of a text, in order and on character boundaries: no special tokens, nothing cut.

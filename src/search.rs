@@ -12,6 +12,7 @@ pub mod fusion;
 mod hits;
 mod past;
 mod rank;
+mod second_look;
 mod snippet;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ use floodmark_operators::keys::Epoch;
 use crate::index::{self, Change, IndexError, SourceError, VectorSource, VectorView, view};
 use crate::keyword::{self, KeywordError, KeywordView, TextSource};
 use crate::model::{EmbedError, Model, ModelError, Session};
+use crate::rerank::RerankError;
 use crate::store::{Label, Reader, Snapshot, StoreError};
 
 pub use answer::QUERY_BYTES_MAX;
@@ -45,6 +47,9 @@ pub enum SearchError {
     /// The model can't read the query.
     #[error("the query can't be embedded: {0}")]
     Embed(#[from] EmbedError),
+    /// The best could not be looked at again.
+    #[error(transparent)]
+    Rerank(#[from] RerankError),
     /// There is nothing to look for.
     #[error("the query is empty; say in words what to find")]
     Empty,
@@ -247,6 +252,8 @@ pub struct Searcher {
     recent: Mutex<Vec<answer::Embedded>>,
     /// What passed the last filters, the latest last.
     passed: Mutex<Vec<answer::Passed>>,
+    /// What looks at the best candidates again, from the first query on that asks for it.
+    reranker: Mutex<second_look::Kept>,
     /// The words of the past epoch that was asked for last.
     past: Mutex<Option<Arc<keyword::Snapshot>>>,
     /// Which language the texts of the past are in.
@@ -277,6 +284,7 @@ impl Searcher {
             model: model.clone(),
             recent: Mutex::default(),
             passed: Mutex::default(),
+            reranker: Mutex::default(),
             past: Mutex::default(),
             languages,
         })

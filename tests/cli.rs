@@ -73,6 +73,8 @@ const COMMANDS: &[&str] = &[
     "dead list",
     "dead retry",
     "embed",
+    "eval",
+    "sts",
     "doctor",
     "completions",
     "man",

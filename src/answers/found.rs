@@ -31,6 +31,10 @@ pub struct Query {
     pub as_of: Option<Epoch>,
     /// The query is written in the query language of the keyword index, and not in plain words.
     pub syntax: bool,
+    /// Look at the best candidates again: `maxsim`, or the folder of a cross-encoder; see [`crate::rerank`].
+    pub rerank: Option<String>,
+    /// How long that may take, in milliseconds; `None`: [`BUDGET_MS`](crate::rerank::BUDGET_MS).
+    pub rerank_budget_ms: Option<u64>,
 }
 
 impl Query {
@@ -48,6 +52,8 @@ impl Query {
             group: true,
             as_of: None,
             syntax: false,
+            rerank: None,
+            rerank_budget_ms: None,
         }
     }
 }
@@ -84,6 +90,16 @@ pub enum Fusion {
     Rrf,
 }
 
+/// What became of the second look that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecondLook {
+    /// The first hits are in its order.
+    Done,
+    /// Its budget was spent before: all hits are in the order that they had without it.
+    OutOfTime,
+}
+
 /// What was found: `floodmark search`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Found {
@@ -94,6 +110,9 @@ pub struct Found {
     /// `offset` of the next page; `null`: this was the last.
     #[serde(default)]
     pub next: Option<usize>,
+    /// What became of the second look; `null`: none was asked for.
+    #[serde(default)]
+    pub rerank: Option<SecondLook>,
 }
 
 /// A document with its best chunks, or a chunk, that was found. What stands in it of a chunk is of the best one.
@@ -153,6 +172,9 @@ pub struct Scores {
     pub keyword: Option<f64>,
     /// The two in one.
     pub fused: Option<f64>,
+    /// What the second look says.
+    #[serde(default)]
+    pub rerank: Option<f64>,
 }
 
 /// A stretch of a chunk, with the words that were looked for.

@@ -10,7 +10,8 @@ use crate::config::{FILE_NAME, Flags, GROUPS, Group, Key, Rule, keys};
 
 /// Groups that `-h` shows; `--help` shows all.
 const FIRST: &[&str] = &[
-    "state", "input", "once", "workers", "search", "output", "verify", "export", "embed",
+    "state", "input", "once", "workers", "search", "output", "verify", "export", "embed", "eval",
+    "sts",
 ];
 
 /// Gives every command the flags that it uses. Before the command stand those of `run`, which is the default.

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use floodmark_operators::keys::Epoch;
 
 use super::{CliError, Exit, print, setup};
-use crate::answers::{Fusion, Mode, Query};
+use crate::answers::{Fusion, Mode, Query, SecondLook};
 use crate::config::{self, Config};
 use crate::control::Client;
+use crate::rerank::MAXSIM;
 use crate::search::QUERY_BYTES_MAX;
 use crate::search::filter::{Filter, quoted};
 
@@ -104,6 +105,11 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
                 .map_err(|error| CliError::CouldNotLook(error.to_string()))?
         }
     };
+    if found.rerank == Some(SecondLook::OutOfTime) {
+        tracing::warn!(
+            "the second look ran out of time: the order is that without it; --rerank-budget gives it more"
+        );
+    }
     if config.json {
         print::json(out, &found)?;
     } else {
@@ -133,8 +139,20 @@ pub fn settings(config: &Config, text: String) -> Query {
         rrf_k: Some(config.rrf_k),
         group: !config.chunks,
         syntax: config.query_syntax,
+        rerank: config.rerank.as_deref().map(reranker),
+        rerank_budget_ms: u64::try_from(config.rerank_budget.as_millis()).ok(),
         ..Query::new(text, config.hits)
     }
+}
+
+/// A folder is meant from here, also where a run elsewhere answers.
+fn reranker(name: &str) -> String {
+    if name == MAXSIM {
+        return name.to_owned();
+    }
+    let absolute = std::path::absolute(name).ok();
+    let absolute = absolute.and_then(|path| path.into_os_string().into_string().ok());
+    absolute.unwrap_or_else(|| name.to_owned())
 }
 
 /// The words of the command line, or what stands on standard input.

@@ -7,7 +7,7 @@ use ort::ep::{CUDA, CoreML, ExecutionProvider};
 use ort::session::builder::SessionBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::{ModelError, Session};
+use super::ModelError;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,10 +103,10 @@ impl Provider {
 }
 
 /// The first provider of the order on which a session can be built, and that session.
-pub(super) fn choose(
+pub(super) fn choose<S>(
     device: Device,
-    build: impl Fn(Provider) -> Result<Session, ModelError>,
-) -> Result<(Provider, Session), ModelError> {
+    build: impl Fn(Provider) -> Result<S, ModelError>,
+) -> Result<(Provider, S), ModelError> {
     for &provider in device.order() {
         let reason = if provider == Provider::Cpu {
             return build(provider).map(|session| (provider, session));

@@ -1,15 +1,14 @@
 //! One ONNX Runtime session: a batch in, unit vectors out.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use ndarray::{Axis, Ix2, Ix3, s};
-use ort::session::SessionInputValue;
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Ix2, Ix3, s};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use ort::value::{Outlet, TensorElementType, ValueType};
 
 use super::devices::Provider;
 use super::folder::Graph;
+use super::input::{Batch, Input};
 use super::{EmbedError, ModelError, Recipe, Runtime, TokenIds, pooling};
 
 /// A session runs one batch at a time on the calling thread. For more at once, take more of them.
@@ -19,14 +18,6 @@ pub struct Session {
     inputs: Vec<Input>,
     output: Output,
     dimension: Option<usize>,
-}
-
-/// What the graph wants to know.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Input {
-    Ids,
-    Mask,
-    Types,
 }
 
 /// What of the graph's outputs is used.
@@ -47,21 +38,7 @@ impl Session {
             path: graph.path(),
             reason,
         };
-        let mut builder = configure(runtime, provider).map_err(refused)?;
-        let inner = match graph {
-            Graph::File(path) => builder.commit_from_file(path),
-            Graph::BuiltIn(bytes) => builder.commit_from_memory(bytes),
-        };
-        let inner = inner.map_err(|e| refused(e.to_string()))?;
-        let inputs = inner
-            .inputs()
-            .iter()
-            .map(Input::of)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(refused)?;
-        if !inputs.contains(&Input::Ids) {
-            return Err(refused("it has no input input_ids".to_owned()));
-        }
+        let (inner, inputs) = load(runtime, graph, provider)?;
         let output = Output::choose(inner.outputs(), &recipe.steps_in_graph).map_err(refused)?;
         Ok(Self {
             inner,
@@ -95,76 +72,94 @@ impl Session {
 
     /// The same for texts that were tokenised before.
     pub fn embed_tokens(&mut self, rows: &[&TokenIds]) -> Result<Vec<Arc<[f32]>>, EmbedError> {
+        self.in_batches(rows, |session, indices| session.run(rows, indices))
+    }
+
+    /// The vector of each token of each text, special tokens included: `[tokens, d]` a text, not of unit length. For texts that
+    /// were tokenised before, as one batch.
+    ///
+    /// # Errors
+    /// See [`EmbedError`]; [`EmbedError::Shape`] for a graph that gives sentence vectors only.
+    pub fn token_vectors(&mut self, rows: &[&TokenIds]) -> Result<Vec<Array2<f32>>, EmbedError> {
+        self.in_batches(rows, |session, indices| {
+            session.run_with(rows, indices, |tokens, _, index| {
+                Ok(match tokens {
+                    PerText::Tokens(tokens) => tokens.to_owned(),
+                    PerText::Pooled(vector) => {
+                        return Err(EmbedError::Shape {
+                            output: format!("for text {index}"),
+                            found: vec![vector.len()],
+                            expected: "a vector for each token".to_owned(),
+                        });
+                    }
+                })
+            })
+        })
+    }
+
+    /// Runs all rows together, or, where the graph can't be told what is padding, those of one length together.
+    fn in_batches<T>(
+        &mut self,
+        rows: &[&TokenIds],
+        mut run: impl FnMut(&mut Self, &[usize]) -> Result<Vec<T>, EmbedError>,
+    ) -> Result<Vec<T>, EmbedError> {
         if let Some(index) = rows.iter().position(|row| row.is_empty()) {
             return Err(EmbedError::NoTokens { index });
         }
         let indices: Vec<usize> = (0..rows.len()).collect();
-        if self.inputs.contains(&Input::Mask) {
-            return self.run(rows, &indices);
+        if indices.is_empty() {
+            return Ok(vec![]);
         }
-        // A graph that can't be told what is padding gets none: one run for each length.
+        if self.inputs.contains(&Input::Mask) {
+            return run(self, &indices);
+        }
         let mut by_length = indices;
         by_length.sort_by_key(|&index| rows[index].len());
-        let mut vectors = vec![None; rows.len()];
+        let mut results: Vec<Option<T>> = rows.iter().map(|_| None).collect();
         for group in by_length.chunk_by(|&a, &b| rows[a].len() == rows[b].len()) {
-            for (&index, vector) in group.iter().zip(self.run(rows, group)?) {
-                vectors[index] = Some(vector);
+            for (&index, result) in group.iter().zip(run(self, group)?) {
+                results[index] = Some(result);
             }
         }
-        Ok(vectors.into_iter().flatten().collect())
+        Ok(results.into_iter().flatten().collect())
     }
 
-    /// One batch of the rows at `indices`.
+    /// One batch of the rows at `indices`, each pooled and brought to unit length.
     fn run(
         &mut self,
         rows: &[&TokenIds],
         indices: &[usize],
     ) -> Result<Vec<Arc<[f32]>>, EmbedError> {
-        let Some(width) = indices.iter().map(|&index| rows[index].len()).max() else {
-            return Ok(vec![]);
-        };
-        let shape = [indices.len(), width];
-        let failed = |e: ort::Error| EmbedError::Run {
-            texts: shape[0],
-            tokens: width,
-            reason: e.to_string(),
-        };
-        let batch = |padding: i64, value: fn(&TokenIds, usize) -> i64| -> Vec<i64> {
-            let row = |&index: &usize| {
-                let row = rows[index];
-                (0..width).map(move |at| {
-                    if at < row.len() {
-                        value(row, at)
-                    } else {
-                        padding
-                    }
-                })
+        let expected = self.dimension;
+        self.run_with(rows, indices, |text, recipe, index| {
+            let mut vector = match text {
+                PerText::Tokens(tokens) => recipe.pooling.pool(tokens),
+                PerText::Pooled(vector) => vector.to_vec(),
             };
-            indices.iter().flat_map(row).collect()
-        };
-        let batches: Vec<(&str, Vec<i64>)> = self
-            .inputs
-            .iter()
-            .map(|input| match input {
-                Input::Ids => (
-                    "input_ids",
-                    batch(self.recipe.pad_id, |row, at| i64::from(row.ids()[at])),
-                ),
-                Input::Mask => ("attention_mask", batch(0, |_, _| 1)),
-                Input::Types => (
-                    "token_type_ids",
-                    batch(0, |row, at| i64::from(row.types()[at])),
-                ),
-            })
-            .collect();
-        let inputs = batches
-            .iter()
-            .map(|(name, values)| {
-                let tensor = TensorRef::from_array_view((shape, values.as_slice()))?;
-                Ok((Cow::Borrowed(*name), SessionInputValue::from(tensor)))
-            })
-            .collect::<Result<Vec<(Cow<'_, str>, SessionInputValue<'_>)>, ort::Error>>()
-            .map_err(failed)?;
+            if let Some(dimension) = expected.filter(|&dimension| dimension != vector.len()) {
+                return Err(EmbedError::Shape {
+                    output: format!("for text {index}"),
+                    found: vec![vector.len()],
+                    expected: format!("{dimension} numbers for each text"),
+                });
+            }
+            pooling::normalise(&mut vector)
+                .map_err(|reason| EmbedError::NotFinite { index, reason })?;
+            Ok(vector.into())
+        })
+    }
+
+    /// One batch of the rows at `indices`; `each` makes of every text's own part of the output what is wanted.
+    fn run_with<T>(
+        &mut self,
+        rows: &[&TokenIds],
+        indices: &[usize],
+        each: impl Fn(PerText<'_>, &Recipe, usize) -> Result<T, EmbedError>,
+    ) -> Result<Vec<T>, EmbedError> {
+        let batch = Batch::of(&self.inputs, rows, indices, self.recipe.pad_id);
+        let shape = batch.shape;
+        let failed = |e: ort::Error| batch.failed(&e);
+        let inputs = batch.tensors().map_err(failed)?;
         let outputs = self.inner.run(inputs).map_err(failed)?;
         let wrong = |found: &[usize], expected: String| EmbedError::Shape {
             output: self.output.name.clone(),
@@ -175,8 +170,9 @@ impl Session {
             .get(&self.output.name)
             .ok_or_else(|| wrong(&[], "a tensor".to_owned()))?;
         let found = value.try_extract_array::<f32>().map_err(failed)?;
-        let pooled: Vec<Vec<f32>> = if self.output.per_token {
-            let expected = || wrong(found.shape(), format!("[{}, {width}, d]", shape[0]));
+        let texts = indices.iter().enumerate();
+        if self.output.per_token {
+            let expected = || wrong(found.shape(), format!("[{}, {}, d]", shape[0], shape[1]));
             let tokens = found
                 .view()
                 .into_dimensionality::<Ix3>()
@@ -185,39 +181,33 @@ impl Session {
                 return Err(expected());
             }
             let own = |(row, &index): (usize, &usize)| {
-                self.recipe
-                    .pooling
-                    .pool(tokens.slice(s![row, ..rows[index].len(), ..]))
+                let own = tokens.slice(s![row, ..rows[index].len(), ..]);
+                each(PerText::Tokens(own), &self.recipe, index)
             };
-            indices.iter().enumerate().map(own).collect()
+            texts.map(own).collect()
         } else {
             let expected = || wrong(found.shape(), format!("[{}, d]", shape[0]));
-            let texts = found
+            let pooled = found
                 .view()
                 .into_dimensionality::<Ix2>()
                 .map_err(|_| expected())?;
-            if texts.len_of(Axis(0)) != shape[0] {
+            if pooled.len_of(Axis(0)) != shape[0] {
                 return Err(expected());
             }
-            texts.rows().into_iter().map(|row| row.to_vec()).collect()
-        };
-        let mut vectors = Vec::with_capacity(pooled.len());
-        for (mut vector, &index) in pooled.into_iter().zip(indices) {
-            if let Some(dimension) = self
-                .dimension
-                .filter(|&dimension| dimension != vector.len())
-            {
-                return Err(wrong(
-                    found.shape(),
-                    format!("{dimension} numbers for each text"),
-                ));
-            }
-            pooling::normalise(&mut vector)
-                .map_err(|reason| EmbedError::NotFinite { index, reason })?;
-            vectors.push(vector.into());
+            let own = |(row, &index): (usize, &usize)| {
+                each(PerText::Pooled(pooled.row(row)), &self.recipe, index)
+            };
+            texts.map(own).collect()
         }
-        Ok(vectors)
     }
+}
+
+/// What a graph gives for one text, padding left out.
+enum PerText<'a> {
+    /// `[tokens, d]`
+    Tokens(ArrayView2<'a, f32>),
+    /// `[d]`
+    Pooled(ArrayView1<'a, f32>),
 }
 
 impl std::fmt::Debug for Session {
@@ -226,6 +216,34 @@ impl std::fmt::Debug for Session {
             .field("output", &self.output.name)
             .finish_non_exhaustive()
     }
+}
+
+/// A graph, loaded, and what it wants to know.
+pub(super) fn load(
+    runtime: &Runtime,
+    graph: &Graph,
+    provider: Provider,
+) -> Result<(ort::session::Session, Vec<Input>), ModelError> {
+    let refused = |reason: String| ModelError::Graph {
+        path: graph.path(),
+        reason,
+    };
+    let mut builder = configure(runtime, provider).map_err(refused)?;
+    let inner = match graph {
+        Graph::File(path) => builder.commit_from_file(path),
+        Graph::BuiltIn(bytes) => builder.commit_from_memory(bytes),
+    };
+    let inner = inner.map_err(|e| refused(e.to_string()))?;
+    let inputs = inner
+        .inputs()
+        .iter()
+        .map(Input::of)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(refused)?;
+    if !inputs.contains(&Input::Ids) {
+        return Err(refused("it has no input input_ids".to_owned()));
+    }
+    Ok((inner, inputs))
 }
 
 /// One thread, which is the caller's, and none that spins: sessions side by side are faster than threads inside one
@@ -251,31 +269,6 @@ fn configure(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder, St
         .map_err(said)?;
     provider.attach(&mut builder).map_err(|e| e.to_string())?;
     Ok(builder)
-}
-
-impl Input {
-    fn of(outlet: &Outlet) -> Result<Self, String> {
-        let input = match outlet.name() {
-            "input_ids" => Self::Ids,
-            "attention_mask" => Self::Mask,
-            "token_type_ids" => Self::Types,
-            other => {
-                return Err(format!(
-                    "it wants an input {other}; known are input_ids, attention_mask and token_type_ids"
-                ));
-            }
-        };
-        match outlet.dtype() {
-            ValueType::Tensor {
-                ty: TensorElementType::Int64,
-                ..
-            } => Ok(input),
-            other => Err(format!(
-                "its input {} is {other}, and must be a tensor of int64",
-                outlet.name()
-            )),
-        }
-    }
 }
 
 impl Output {

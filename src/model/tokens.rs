@@ -3,8 +3,11 @@
 //! A `tokenizer.json` often carries the truncation and the padding of the day it was exported; both are switched off
 //! here. Texts are cut at the model's limit, and batches are padded where they are made.
 
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
 use tokenizers::normalizers::{NormalizerWrapper, Sequence, utils::Lowercase};
-use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
 /// Tokens that must follow the cut before a prefix is trusted to begin as the whole text does.
 const PREFIX_MARGIN_TOKENS: usize = 64;
@@ -51,6 +54,7 @@ pub(crate) struct Tokens {
     tokenizer: Tokenizer,
     id: String,
     pad_id: Option<i64>,
+    special_ids: HashSet<u32>,
     special_tokens: usize,
     input_tokens_max: usize,
 }
@@ -94,6 +98,12 @@ impl Tokens {
                 "adds {special_tokens} special tokens to a text, and the model reads {input_tokens_max} in all: nothing is left"
             ));
         }
+        let special_ids = tokenizer
+            .get_added_tokens_decoder()
+            .iter()
+            .filter(|(_, token)| token.special)
+            .map(|(id, _)| *id)
+            .collect();
         let hash = blake3::Hasher::new_derive_key("floodmark 2026 tokenizer")
             .update(&[u8::from(lowercase)])
             .update(json)
@@ -103,6 +113,7 @@ impl Tokens {
             tokenizer,
             id,
             pad_id,
+            special_ids,
             special_tokens,
             input_tokens_max,
         })
@@ -136,20 +147,7 @@ impl Tokens {
     /// The text as the model reads it.
     pub(crate) fn encode(&self, text: &str) -> Result<TokenIds, String> {
         let own_tokens_max = self.own_tokens_max();
-        // Tokenising costs some hundred bytes of memory for a byte of text: of a text much longer than the limit
-        // only as much is looked at as decides its first tokens.
-        let mut bytes = self.input_tokens_max.saturating_mul(PREFIX_BYTES_PER_TOKEN);
-        let mut own = loop {
-            let prefix = &text[..text.floor_char_boundary(bytes)];
-            let own = self
-                .tokenizer
-                .encode_fast(prefix, false)
-                .map_err(|e| e.to_string())?;
-            if prefix.len() == text.len() || own.len() >= own_tokens_max + PREFIX_MARGIN_TOKENS {
-                break own;
-            }
-            bytes = bytes.saturating_mul(4);
-        };
+        let mut own = self.beginning(text, own_tokens_max)?;
         let truncated = own.len() > own_tokens_max;
         if truncated {
             own.truncate(own_tokens_max, 0, TruncationDirection::Right);
@@ -163,6 +161,83 @@ impl Tokens {
             types: row.get_type_ids().into(),
             truncated,
         })
+    }
+
+    /// The tokens of a text, at least up to `tokens`: whoever needs no more cuts them there.
+    fn beginning(&self, text: &str, tokens: usize) -> Result<Encoding, String> {
+        // Tokenising costs some hundred bytes of memory for a byte of text: of a text much longer than the limit
+        // only as much is looked at as decides its first tokens.
+        let mut bytes = self.input_tokens_max.saturating_mul(PREFIX_BYTES_PER_TOKEN);
+        loop {
+            let prefix = &text[..text.floor_char_boundary(bytes)];
+            let own = self
+                .tokenizer
+                .encode_fast(prefix, false)
+                .map_err(|e| e.to_string())?;
+            if prefix.len() == text.len() || own.len() >= tokens + PREFIX_MARGIN_TOKENS {
+                return Ok(own);
+            }
+            bytes = bytes.saturating_mul(4);
+        }
+    }
+
+    /// Two texts as one row, with the types of each, as a cross-encoder reads them. What does not fit is cut from the end of the
+    /// longer one, as sentence-transformers does.
+    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<TokenIds, String> {
+        let special = (self.tokenizer.get_post_processor())
+            .map_or(0, |processor| processor.added_tokens(true));
+        let room = self.input_tokens_max.saturating_sub(special);
+        let (mut first, mut second) = (self.beginning(first, room)?, self.beginning(second, room)?);
+        let truncated = first.len() + second.len() > room;
+        if truncated {
+            let half = room / 2;
+            let of_first = match (first.len() > half, second.len() > room - half) {
+                (true, true) => half,
+                (true, false) => room - second.len(),
+                (false, _) => first.len(),
+            };
+            first.truncate(of_first, 0, TruncationDirection::Right);
+            second.truncate(room - of_first, 0, TruncationDirection::Right);
+        }
+        let row = self
+            .tokenizer
+            .post_process(first, Some(second), true)
+            .map_err(|e| e.to_string())?;
+        Ok(TokenIds {
+            ids: row.get_ids().into(),
+            types: row.get_type_ids().into(),
+            truncated,
+        })
+    }
+
+    /// Which tokens of a row are the text's own, and not the tokenizer's marks.
+    pub(crate) fn own(&self, row: &TokenIds) -> Vec<bool> {
+        row.ids
+            .iter()
+            .map(|id| !self.special_ids.contains(id))
+            .collect()
+    }
+
+    /// For each own token of [`Self::encode`]'s row, in order: the bytes of the word that it is of.
+    pub(crate) fn words(&self, text: &str) -> Result<Vec<Range<usize>>, String> {
+        let mut tokens = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|e| e.to_string())?;
+        tokens.truncate(self.own_tokens_max(), 0, TruncationDirection::Right);
+        let spans = || tokens.get_word_ids().iter().zip(tokens.get_offsets());
+        let mut words: HashMap<u32, Range<usize>> = HashMap::new();
+        for (word, &(start, end)) in spans() {
+            let Some(word) = word else { continue };
+            let span = words.entry(*word).or_insert(start..end);
+            *span = span.start.min(start)..span.end.max(end);
+        }
+        let whole = |(word, &(start, end)): (&Option<u32>, &(usize, usize))| {
+            let span = word.and_then(|word| words.get(&word).cloned());
+            let span = span.unwrap_or(start..end);
+            text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end)
+        };
+        Ok(spans().map(whole).collect())
     }
 
     /// The byte behind every token: see [`super::Model::token_ends`].

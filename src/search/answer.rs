@@ -106,7 +106,9 @@ impl Searcher {
         };
         let end = query.offset.saturating_add(query.hits);
         // One more says whether there is another page.
-        let mut ranked = ranking.first(end.saturating_add(1))?;
+        let wanted = end.saturating_add(1).max(Self::candidates(query));
+        let mut ranked = ranking.first(wanted)?;
+        let rerank = self.look_again(query, &text, &store, &mut ranked)?;
         let next = (ranked.len() > end).then_some(end);
         ranked.truncate(end);
         ranked.drain(..query.offset.min(ranked.len()));
@@ -121,6 +123,7 @@ impl Searcher {
             epoch: at,
             hits,
             next,
+            rerank,
         })
     }
 

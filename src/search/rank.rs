@@ -215,6 +215,7 @@ impl Ranking<'_> {
             vector: has[0].then_some(candidate.scores[0]),
             keyword: has[1].then_some(candidate.scores[1]),
             fused: (has == [true, true]).then_some(score),
+            rerank: None,
         };
         let mut ranked: Vec<(Ranked, [f64; 2], Label)> = units
             .into_iter()

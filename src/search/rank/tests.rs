@@ -95,7 +95,8 @@ fn an_arm_alone_ranks_by_its_own_score() {
         Scores {
             vector: Some(0.9),
             keyword: None,
-            fused: None
+            fused: None,
+            rerank: None,
         }
     );
     let of_words = ranking([None, Some(&words)], None).first(10).unwrap();
@@ -105,7 +106,8 @@ fn an_arm_alone_ranks_by_its_own_score() {
         Scores {
             vector: None,
             keyword: Some(7.0),
-            fused: None
+            fused: None,
+            rerank: None,
         }
     );
 }
