@@ -4,7 +4,7 @@
 //! cargo bench --bench keyword_view -- FOLDER...
 //! ```
 //!
-//! A FOLDER is in the layout of BEIR: corpus.jsonl, queries.jsonl, qrels/*.tsv. The texts are whole documents, so that figures
+//! A FOLDER is in the layout of BEIR: corpus.jsonl, queries.jsonl, qrels/test.tsv. The texts are whole documents, so that figures
 //! can be held against published ones. Figures go to standard output as Markdown.
 
 use std::collections::{HashMap, HashSet};
@@ -75,11 +75,7 @@ fn measured(folder: &Path) -> String {
             .search(text, 100, None, Syntax::Words)
             .expect("an answer");
         searches.push(started.elapsed());
-        let found: Vec<&str> = hits
-            .iter()
-            .map(|hit| ids[hit.label as usize - 1])
-            .filter(|id| Some(*id) != query["_id"].as_str())
-            .collect();
+        let found: Vec<&str> = hits.iter().map(|hit| ids[hit.label as usize - 1]).collect();
         judged += 1.0;
         gain += ndcg(&found, relevant);
         let all = relevant.values().filter(|grade| **grade > 0.0).count();
@@ -148,16 +144,15 @@ fn lines(path: &Path) -> Vec<Value> {
 /// Grades by query and document.
 fn qrels(folder: &Path) -> HashMap<String, HashMap<String, f64>> {
     let mut grades: HashMap<String, HashMap<String, f64>> = HashMap::new();
-    for entry in fs::read_dir(folder.join("qrels")).expect("a folder qrels") {
-        let text = fs::read_to_string(entry.expect("an entry").path()).expect("a file of qrels");
-        for line in text.lines() {
-            let fields: Vec<&str> = line.split('\t').collect();
-            if let [query, document, grade] = fields[..]
-                && let Ok(grade) = grade.trim().parse()
-            {
-                let of_query = grades.entry(query.to_owned()).or_default();
-                of_query.insert(document.to_owned(), grade);
-            }
+    let path = folder.join("qrels/test.tsv");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        if let [query, document, grade] = fields[..]
+            && let Ok(grade) = grade.trim().parse()
+        {
+            let of_query = grades.entry(query.to_owned()).or_default();
+            of_query.insert(document.to_owned(), grade);
         }
     }
     grades

@@ -345,3 +345,6 @@ impl Searcher {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod together;

@@ -121,9 +121,7 @@ impl Standing {
             .build();
         let writer: IndexWriter =
             (index.writer_with_options(options)).map_err(KeywordError::tantivy(opening))?;
-        let mut merges = LogMergePolicy::default();
-        merges.set_del_docs_ratio_before_merge(DELETED_MAX);
-        writer.set_merge_policy(Box::new(merges));
+        writer.set_merge_policy(merges());
         let reader = (index.reader_builder().reload_policy(ReloadPolicy::Manual))
             .try_into()
             .map_err(KeywordError::tantivy(opening))?;
@@ -137,6 +135,14 @@ impl Standing {
         };
         standing.reload()?;
         Ok(standing)
+    }
+
+    /// Forgets what was handed to the writer since the last commit.
+    fn roll_back(&mut self) -> Result<(), KeywordError> {
+        (self.writer.rollback()).map_err(KeywordError::tantivy("roll back"))?;
+        // It is another writer now, with the policy that it was born with.
+        self.writer.set_merge_policy(merges());
+        Ok(())
     }
 
     /// Sees the last commit.
@@ -270,13 +276,8 @@ impl KeywordView {
         match self.catch_up(source) {
             Ok(true) => {}
             Ok(false) => self.load(source)?,
-            Err(error @ KeywordError::Source(_)) => {
-                // Half of it may be with the writer.
-                self.stand_anew_at_last_commit()?;
-                return Err(error);
-            }
-            Err(error @ KeywordError::MissingText { .. }) => {
-                self.stand_anew_at_last_commit()?;
+            Err(error @ (KeywordError::Source(_) | KeywordError::MissingText { .. })) => {
+                self.standing.roll_back()?;
                 return Err(error);
             }
             Err(error) => {
@@ -286,14 +287,6 @@ impl KeywordView {
         }
         self.save_if_due();
         Ok(self.applied)
-    }
-
-    fn stand_anew_at_last_commit(&mut self) -> Result<(), KeywordError> {
-        self.standing
-            .writer
-            .rollback()
-            .map(drop)
-            .map_err(KeywordError::tantivy("roll back"))
     }
 
     /// Applies the changes after the applied epoch and publishes; false when the source no longer knows them.
@@ -440,6 +433,13 @@ impl Drop for KeywordView {
             tracing::warn!(%error, dir = %self.dir.display(), "the keyword view could not be saved; the next start makes up for it");
         }
     }
+}
+
+/// When segments become one: as tantivy does, and for what was deleted alone, which it would leave for ever.
+fn merges() -> Box<LogMergePolicy> {
+    let mut merges = LogMergePolicy::default();
+    merges.set_del_docs_ratio_before_merge(DELETED_MAX);
+    Box::new(merges)
 }
 
 /// Whether each label that changed is live in the end.

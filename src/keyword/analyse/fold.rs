@@ -18,7 +18,9 @@ pub(super) fn fold(word: &str) -> String {
     let mut latin = false;
     for c in word.chars().flat_map(narrow).flat_map(char::to_lowercase) {
         match c {
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{640}' => {}
+            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => {}
+            // Vowel points and lengthening of Hebrew and Arabic, which are mostly left out.
+            '\u{591}'..='\u{5c7}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}' => {}
             '\u{300}'..='\u{36f}' => match (folded.chars().next_back(), c) {
                 (Some(base), _) if is_latin(base) => {}
                 (Some('и'), '\u{306}') => replace_last(&mut folded, 'й'),

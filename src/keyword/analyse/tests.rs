@@ -70,6 +70,7 @@ fn each_kind_of_text_becomes_these_terms() {
         // Other scripts.
         ("наводнения", "наводнен"),
         ("и\u{306}", "й"),
+        ("שָׁלוֹם", "שלום"),
     ] {
         assert_eq!(terms(text), expected, "{text}");
     }
