@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use floodmark::answers::Query;
-use floodmark::index::view;
 use floodmark::ingest::engine::Engine;
 use floodmark::model::{Model, ModelOptions};
-use floodmark::search::Searcher;
+use floodmark::search::{Searcher, ViewOptions};
 use floodmark::worker::{Mode, Options, Run};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -37,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     run.join()?;
 
     // One snapshot of the store and one of the vector view, of the same epoch.
-    let searcher = Searcher::open(Path::new(state), &model, view::Options::default())?;
+    let searcher = Searcher::open(Path::new(state), &model, ViewOptions::default())?;
     let query = Query::new(question.clone(), 3);
     let found = searcher.search(&query)?;
     println!("epoch {}", found.epoch);

@@ -554,7 +554,7 @@ fn what_a_script_has_just_written_is_found() {
         let query = format!("kittiwake{number}");
         let path = format!("raw/{name}");
         let found = place.json(&["search", &query, "--wait", &path, "-k1"], 0);
-        assert_eq!(names(&found), [name.clone()]);
+        assert_eq!(names(&found), std::slice::from_ref(&name));
         place.write(&name, &format!("Now it says something else, {number}.\n"));
         let found = place.json(
             &[
@@ -624,6 +624,8 @@ fn what_a_script_has_just_written_is_found() {
         "is not committed yet, the last one is",
     );
     place.says(&["stop"], 0);
+
+    assert!(!place.log().contains("ERROR"), "{}", place.log());
 
     // Without a run: what is indexed as it is on the disk needs none.
     assert_eq!(

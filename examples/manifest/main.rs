@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use floodmark::answers::Query;
-use floodmark::index::view;
 use floodmark::ingest::engine::Engine;
 use floodmark::model::{Model, ModelOptions};
-use floodmark::search::Searcher;
+use floodmark::search::{Searcher, ViewOptions};
 use floodmark::worker::{Mode, Options, Run};
 use manifest::Manifest;
 
@@ -41,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     run.join()?;
 
-    let searcher = Searcher::open(Path::new(state), &model, view::Options::default())?;
+    let searcher = Searcher::open(Path::new(state), &model, ViewOptions::default())?;
     let query = Query::new(question.clone(), 3);
     for hit in searcher.search(&query)?.hits {
         println!("{:.3}  {}", hit.score, hit.path);

@@ -158,7 +158,7 @@ fn chunks_that_nobody_listed_count_for_their_document() {
     let library = Library(
         (0..300)
             .chain([1000, 1001])
-            .map(|at| (at, (at as i64).min(1000)))
+            .map(|at| (at, at.min(1000)))
             .collect(),
     );
     let ranked = ranking([Some(&vectors), Some(&words)], Some(&library))
