@@ -323,6 +323,9 @@ settings! {
         sessions: usize = ["0"], Rule::Count(0, 1024);
         /// The ONNX Runtime library; unset means the one that is built in.
         runtime: Option<PathBuf> = [], Rule::Path("FILE");
+        /// How long the model may take for a batch. Then it counts as hanging: another session takes its place, and the text
+        /// that makes each of them hang becomes a dead letter.
+        model_timeout: Duration = ["60s"], Rule::Time;
         /// Padded tokens in a batch.
         batch_tokens: usize = ["512"], Rule::Count(1, 1_000_000);
     }

@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::config::{Config, LogFormat};
+use crate::contain::contained;
 
 /// Bars and log lines share one terminal: a line is written while the bars are away.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -113,6 +114,9 @@ pub fn last_words(message: &str) {
 /// ever while everything else looks alive; what was committed is safe, and the next run goes on from there.
 pub fn fate_sharing() {
     std::panic::set_hook(Box::new(|panic| {
+        if contained() {
+            return; // whoever caught it says what follows
+        }
         last_words(&epitaph(panic));
         signal_hook::low_level::exit(101);
     }));

@@ -20,12 +20,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use floodmark_operators::keys::Epoch;
+use floodmark_operators::keys::{ChunkHash, Epoch};
 use floodmark_operators::source::{Feed, Next};
 use timely::scheduling::SyncActivator;
 
 use crate::ingest::failed::{Letter, Outcome};
-use crate::ingest::hint::{Hint, Known, Standing};
+use crate::ingest::hint::{Again, Hint, Known, Standing, once_more};
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
 use crate::sources::{Doubt, Fate, Found, Identity, ScanReport, Scope};
@@ -46,8 +46,8 @@ pub enum Arrival {
     Scanned(u64, ScanReport),
     /// These files' rows are durable.
     Committed(Vec<FileRow>),
-    /// Look again at these files, given by root and path below it.
-    Retry(Vec<(PathBuf, PathBuf)>),
+    /// Look again at these files, and ask the model again for those texts.
+    Retry(Vec<Again>),
     /// What became of a dead file that was to be moved away.
     Moved(Name, Box<Outcome>),
     /// Admit nothing more; end when what is under way is committed.
@@ -89,6 +89,8 @@ struct Entry {
     /// Where it was when it was last read: a disk that is away is told by that.
     last_seen: Option<Identity>,
     failures: u32,
+    /// Texts of it that the model refused, and is to be asked for again.
+    texts: Vec<(ChunkHash, Arc<str>)>,
     /// What was seen of it while it was under way.
     sighting: Sighting,
     /// The last scan that saw it.
@@ -299,7 +301,7 @@ impl Queue {
         }
     }
 
-    fn retry(&mut self, (root, path): (PathBuf, PathBuf)) {
+    fn retry(&mut self, Again { root, path, texts }: Again) {
         let Some(number) = self.roots.iter().position(|input| *input == root) else {
             return;
         };
@@ -308,6 +310,7 @@ impl Queue {
             entry.known.identity = None;
             entry.moved = false;
             entry.failures = 0;
+            entry.texts = texts;
             self.enqueue(name, true);
         }
     }
@@ -615,6 +618,10 @@ impl Queue {
                 gone: entry.gone,
                 moved: entry.letter.take().filter(|_| entry.moved),
                 failures: entry.failures,
+                again: std::mem::take(&mut entry.texts)
+                    .into_iter()
+                    .map(|(hash, text)| (hash, once_more(text)))
+                    .collect(),
                 budget_bytes: self.budget,
             });
         }

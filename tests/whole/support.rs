@@ -252,6 +252,7 @@ pub fn fake_engine(asked: &Asked) -> Engine {
             id: "hashing".into(),
             dimension: 8,
         },
+        ward: None,
     }
 }
 
