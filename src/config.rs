@@ -261,6 +261,8 @@ settings! {
         /// File with one HOST:PORT a line, a line a process. The connections are not encrypted and not authenticated:
         /// private interfaces only.
         hosts: Option<PathBuf> = [], Rule::Path("FILE");
+        /// How long a process waits for the others of the cluster before it gives up.
+        cluster_timeout: Duration = ["2m"], Rule::Time;
     }
     /// Which files are read, and when they are looked at again.
     "sources" in ["sources"] {
@@ -408,6 +410,9 @@ settings! {
         log_format: LogFormat = ["text"], Rule::OneOf(LogFormat::WORDS);
     }
 }
+
+/// Settings that a run takes up at SIGHUP without being started again.
+pub const LIVE: &[&str] = &["log", "rescan", "settle", "poll-interval"];
 
 /// All keys, in the order of the table.
 pub fn keys() -> impl Iterator<Item = &'static Key> {

@@ -110,12 +110,25 @@ pub fn last_words(message: &str) {
     let _ = writeln!(Lines, "{line}");
 }
 
+/// How timely says that the connection to another process broke.
+const PEER_GONE: &str = "timely communication error: ";
+
 /// From now on a panic in any thread ends the process with status 101. A worker that is gone would freeze the frontier for
 /// ever while everything else looks alive; what was committed is safe, and the next run goes on from there.
 pub fn fate_sharing() {
     std::panic::set_hook(Box::new(|panic| {
         if contained() {
             return; // whoever caught it says what follows
+        }
+        if let Some(cause) = panic
+            .payload_as_str()
+            .and_then(|what| what.strip_prefix(PEER_GONE))
+        {
+            last_words(&format!(
+                "another process of the cluster has ended ({cause}), and so does this one. What was committed is safe: see why \
+                 in the other's log, then start all of them again."
+            ));
+            signal_hook::low_level::exit(1);
         }
         last_words(&epitaph(panic));
         signal_hook::low_level::exit(101);

@@ -80,6 +80,8 @@ pub struct Options {
     pub failed_dir: Option<PathBuf>,
     /// Who works on it.
     pub layout: Layout,
+    /// How long to wait for the other processes of the layout.
+    pub cluster_timeout: Duration,
     /// For time stamps that people read.
     pub clock: Clock,
 }
@@ -105,6 +107,7 @@ impl Options {
             on_bad: OnBad::Keep,
             failed_dir: None,
             layout: Layout::Threads(1),
+            cluster_timeout: Duration::from_secs(120),
             clock: || jiff::Timestamp::now().as_millisecond(),
         }
     }
@@ -339,7 +342,7 @@ impl Run {
             all.extend(witnesses);
             ends = Ends {
                 feed: Some(Box::new(queue)),
-                ledger: Some(Box::new(StoreLedger::new(store, live, all, stop))),
+                ledger: Some(Box::new(StoreLedger::new(store, live, all, stop.clone()))),
                 slots,
                 contents: contents
                     .into_iter()
@@ -391,7 +394,9 @@ impl Run {
             },
         };
         let backlog = stages.embedders.backlog();
+        let together = patience(&options, stop.clone())?;
         let workers = execute(&options.layout, stages, ends, handle.waker.clone())?;
+        drop(together);
         Ok(Self {
             workers,
             handle,
@@ -429,6 +434,35 @@ impl Run {
         drop((handle, scouts));
         workers.join().into_iter().collect()
     }
+}
+
+/// Ends the process if the others of the cluster are not there in time: connecting to them waits for ever. What comes back is
+/// dropped when they are.
+fn patience(
+    options: &Options,
+    stop: Arc<dyn Fn(String) + Send + Sync>,
+) -> std::io::Result<Option<Sender<()>>> {
+    let Layout::Cluster {
+        process, addresses, ..
+    } = &options.layout
+    else {
+        return Ok(None);
+    };
+    let (together, waiting) = crossbeam_channel::bounded::<()>(0);
+    let (limit, own) = (options.cluster_timeout, *process);
+    let all = addresses.join(", ");
+    std::thread::Builder::new()
+        .name("together".into())
+        .spawn(move || {
+            if waiting.recv_timeout(limit) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+                stop(format!(
+                    "the cluster did not come together within {} s: process {own} of {all} waits for the others. Start every \
+                     process, with the same hosts file, or allow more time (setting cluster-timeout)",
+                    limit.as_secs()
+                ));
+            }
+        })?;
+    Ok(Some(together))
 }
 
 /// Runs the workers of this process.

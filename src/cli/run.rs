@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{CliError, Exit, setup};
-use crate::config::Config;
+use crate::config::{Config, LIVE};
 use crate::control::Server;
 use crate::daemon::{self, RunLock};
 use crate::ingest::engine::{Engine, Ward};
@@ -123,9 +123,6 @@ fn stop(handle: &Handle, ward: Option<Arc<Ward>>) {
         tracing::warn!(%error, "the system refuses a thread; a second signal ends the run if the model does not answer");
     }
 }
-
-/// Settings that a run takes up without being started again.
-const LIVE: &[&str] = &["log", "rescan", "settle", "poll-interval"];
 
 /// What SIGHUP does: the configuration is read again. A bad one changes nothing.
 fn reload(config: &Config, timer: Option<Timer>) -> impl Fn() + Send + 'static {

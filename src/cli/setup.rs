@@ -44,6 +44,7 @@ pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
         },
         failed_dir: config.failed_dir.clone(),
         layout: layout(config)?,
+        cluster_timeout: config.cluster_timeout,
         clock,
     })
 }

@@ -309,6 +309,7 @@ impl Place {
             on_bad: OnBad::Drop,
             failed_dir: None,
             layout: Layout::Threads(workers),
+            cluster_timeout: STUCK,
             clock: || 0,
         }
     }
