@@ -27,8 +27,16 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
         query: args.query.join(" "),
         hits: config.hits,
     };
-    let found = match Client::connect(&config.state)? {
-        Some(mut client) => client.search(&query)?,
+    let asked = match Client::connect(&config.state)? {
+        Some(mut client) => match client.search(&query) {
+            // The run has just died: its socket is there for a moment longer than it is.
+            Err(error) if error.is_silence() => None,
+            answer => Some(answer?),
+        },
+        None => None,
+    };
+    let found = match asked {
+        Some(found) => found,
         None => {
             let model = setup::model(config)?;
             let searcher = setup::searcher(config, &model, true)?;
