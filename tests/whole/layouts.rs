@@ -176,16 +176,24 @@ fn a_process_that_dies_ends_the_whole_cluster() {
         let place = Place::new();
         fs::write(place.files().join("gauge.jsonl"), records(0, 20)).unwrap();
         let hosts = hosts(&place);
-        let mut members = vec![member(&place, &hosts, "0", &[]), member(&place, &hosts, "1", &[])];
+        let mut members = vec![
+            member(&place, &hosts, "0", &[]),
+            member(&place, &hosts, "1", &[]),
+        ];
         wait("both to work together", poll, || {
-            let live = place.snapshot().map(|snapshot| snapshot.status().unwrap().live);
+            let live = place
+                .snapshot()
+                .map(|snapshot| snapshot.status().unwrap().live);
             (live == Some(20)).then_some(()).ok_or(format!("{live:?}"))
         });
         let mut dead = members.remove(dies);
         dead.kill().unwrap();
         dead.wait().unwrap();
         let said = last_words(members.remove(0));
-        assert!(said.contains("another process of the cluster has ended"), "{said}");
+        assert!(
+            said.contains("another process of the cluster has ended"),
+            "{said}"
+        );
         assert!(!said.contains("a defect of floodmark"), "{said}");
     }
 }
