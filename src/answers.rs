@@ -91,8 +91,16 @@ pub struct Status {
     pub documents: u64,
     /// Live chunks: places in files, so that a text in two files counts twice.
     pub chunks: u64,
+    /// Chunks of those files that are not in the index, because the model has no vector for their texts: `floodmark dead
+    /// list`.
+    #[serde(default)]
+    pub refused: u64,
     /// Distinct texts that are live and have a vector.
     pub embeddings: u64,
+    /// What the model fails with at the moment, if it does: nothing is embedded until it answers again, and the files that
+    /// wait for it count as retrying.
+    #[serde(default)]
+    pub model_trouble: Option<String>,
     /// When the last epoch was committed.
     pub last_commit: Option<String>,
     /// When the vector view was last built anew.
@@ -149,13 +157,17 @@ pub struct Explanation {
     pub documents: u64,
     /// Its chunks, in order.
     pub chunks: Vec<ExplainedChunk>,
-    /// Its records that can't be indexed.
+    /// Its records that can't be indexed, and its chunks that the model refused.
     pub failures: Vec<ExplainedFailure>,
 }
 
-/// Why a record of a file is not in the index.
+/// Why a record of a file, or a chunk of it, is not in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedFailure {
+    /// The document, if it is about one chunk of it: its own id, or its number from 0.
+    pub document: Option<String>,
+    /// That chunk, from 0.
+    pub chunk: Option<u64>,
     /// The record in the file, from 0.
     pub record: Option<u64>,
     /// The line in the file, from 1.
@@ -206,7 +218,7 @@ pub struct ExplainedChunk {
     /// Hash of its text, 32 hexadecimal digits: what its vector is filed under.
     #[serde(with = "hexadecimal")]
     pub text_hash: ChunkHash,
-    /// Whether its vector is there.
+    /// Whether its vector is there. If not, the failures may say why.
     pub embedded: bool,
     /// Other files that hold the same text.
     pub other_paths: Vec<String>,
@@ -332,13 +344,17 @@ pub struct Exported {
     pub vector: Option<Vec<f32>>,
 }
 
-/// A file or record that can't be indexed: a line of `floodmark dead list --json`.
+/// A file, record or chunk that can't be indexed: a line of `floodmark dead list --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// The file.
     pub path: String,
     /// The record in it, from 0; `null`: all of it.
     pub record: Option<u64>,
+    /// The document, if it is about one chunk of it: its own id, or its number from 0.
+    pub document: Option<String>,
+    /// That chunk, from 0.
+    pub chunk: Option<u64>,
     /// The line, from 1.
     pub line: Option<u64>,
     /// A stable name of the reason.

@@ -322,6 +322,8 @@ settings! {
         /// File with one HOST:PORT a line, a line a process. The connections are not encrypted and not authenticated:
         /// private interfaces only.
         hosts: Option<PathBuf> = [], Rule::Path("FILE");
+        /// How long a process waits for the others of the cluster before it gives up.
+        cluster_timeout: Duration = ["2m"], Rule::Time;
     }
     /// Which files are read, and when they are looked at again.
     "sources" in ["sources"] {
@@ -384,6 +386,9 @@ settings! {
         sessions: usize = ["0"], Rule::Count(0, 1024);
         /// The ONNX Runtime library; unset means the one that is built in.
         runtime: Option<PathBuf> = [], Rule::Path("FILE");
+        /// How long the model may take for a batch. Then it counts as hanging: another session takes its place, and the text
+        /// that makes each of them hang becomes a dead letter.
+        model_timeout: Duration = ["60s"], Rule::Time;
         /// Padded tokens in a batch.
         batch_tokens: usize = ["512"], Rule::Count(1, 1_000_000);
     }
@@ -500,6 +505,9 @@ settings! {
         log_format: LogFormat = ["text"], Rule::OneOf(LogFormat::WORDS);
     }
 }
+
+/// Settings that a run takes up at SIGHUP without being started again.
+pub const LIVE: &[&str] = &["log", "rescan", "settle", "poll-interval"];
 
 /// All keys, in the order of the table.
 pub fn keys() -> impl Iterator<Item = &'static Key> {

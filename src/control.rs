@@ -140,6 +140,20 @@ pub enum ControlError {
     Garbled(String),
 }
 
+impl ControlError {
+    /// Whether the other end hung up without an answer, as a run does that was killed.
+    pub fn is_silence(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let gone = [
+            BrokenPipe,
+            ConnectionAborted,
+            ConnectionReset,
+            UnexpectedEof,
+        ];
+        matches!(self, Self::Socket { source, .. } if gone.contains(&source.kind()))
+    }
+}
+
 /// A connection to the run on a state folder.
 #[derive(Debug)]
 pub struct Client {

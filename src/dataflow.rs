@@ -21,7 +21,7 @@ use std::sync::Arc;
 use floodmark_operators::chunk::chunk;
 use floodmark_operators::commit::{Ledger, commit};
 use floodmark_operators::dedup::dedup;
-use floodmark_operators::embed::{Embedders, embed};
+use floodmark_operators::embed::{Embedders, Stored, Text, embed};
 use floodmark_operators::expand::{Composition, expand, remember};
 use floodmark_operators::fingerprint::{Finding, fingerprint};
 use floodmark_operators::keys::{ChunkHash, ContentKey, Epoch};
@@ -73,8 +73,10 @@ pub struct Ends {
     pub slots: Vec<(Slot, ContentKey)>,
     /// Contents all of whose chunks have vectors.
     pub contents: Vec<Composition>,
-    /// Chunks that have vectors.
-    pub vectors: Vec<ChunkHash>,
+    /// Texts that have vectors, or that the model refused.
+    pub texts: Vec<Stored>,
+    /// Of those that were refused: what is to be tried again.
+    pub again: Vec<(ChunkHash, Text)>,
 }
 
 /// Builds the dataflow; `committed` becomes the durable frontier.
@@ -99,6 +101,7 @@ pub fn build(scope: Scope<'_, Epoch>, stages: Stages, ends: Ends, committed: &Pr
 
     let feed = ends.feed.map(|feed| feed as Box<dyn Feed<Hint>>);
     let hints = source(scope, feed, admission, committed.clone());
+    let retried = hints.clone().flat_map(|hint| hint.again);
     let findings = fingerprint(hints, reader, &pool);
     let found = findings.clone().flat_map(Finding::content);
     let notes = findings.flat_map(Finding::note);
@@ -126,10 +129,11 @@ pub fn build(scope: Scope<'_, Epoch>, stages: Stages, ends: Ends, committed: &Pr
             .map(|fresh| fresh.texts.clone())
             .unwrap_or_default()
     });
+    let again = ends.again.to_stream(scope).concat(retried);
     let embedded = embed(
         chunks,
-        texts,
-        ends.vectors.to_stream(scope),
+        texts.concat(again),
+        ends.texts.to_stream(scope),
         embedders,
         batch_tokens,
     );

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::answers::{DeadLetter, shown};
+use crate::ingest::hint::Again;
 use crate::service::time;
 use crate::sources::Identity;
 use crate::store::row::{FileRow, FileState, Row};
@@ -22,6 +23,8 @@ pub fn letters(store: &Snapshot) -> Result<Vec<DeadLetter>, StoreError> {
         letters.push(DeadLetter {
             path: shown(&row.root.join(&row.path)),
             record: row.failure.record,
+            document: row.document,
+            chunk: row.chunk.map(u64::from),
             line: row.failure.line,
             reason: row.failure.reason,
             message: row.failure.message,
@@ -34,11 +37,11 @@ pub fn letters(store: &Snapshot) -> Result<Vec<DeadLetter>, StoreError> {
     Ok(letters)
 }
 
-/// Root and path of the files that are dead, or have records that are: at or below `paths`, all of them if there are none.
+/// The files that are dead, or have records or chunks that are: at or below `paths`, all of them if there are none.
 ///
 /// # Errors
 /// As the store says.
-pub fn files(store: &Snapshot, paths: &[PathBuf]) -> Result<Vec<(PathBuf, PathBuf)>, StoreError> {
+pub fn files(store: &Snapshot, paths: &[PathBuf]) -> Result<Vec<Again>, StoreError> {
     let mut files: Vec<_> = store
         .dead()?
         .into_iter()
@@ -50,7 +53,13 @@ pub fn files(store: &Snapshot, paths: &[PathBuf]) -> Result<Vec<(PathBuf, PathBu
         .map(|row| (row.root, row.path))
         .collect();
     files.dedup(); // sorted by path and root
-    Ok(files)
+    files
+        .into_iter()
+        .map(|(root, path)| {
+            let texts = store.refused_texts(&root, &path)?;
+            Ok(Again { root, path, texts })
+        })
+        .collect()
 }
 
 /// Makes the next run look again at those files; for when no run is under way. How many they are.
@@ -58,7 +67,7 @@ pub fn files(store: &Snapshot, paths: &[PathBuf]) -> Result<Vec<(PathBuf, PathBu
 /// # Errors
 /// As the store says: [`StoreError::Locked`] where a run has begun meanwhile.
 pub fn retry_later(state: &Path, paths: &[PathBuf], clock: Clock) -> Result<u64, StoreError> {
-    let (key, rows) = {
+    let (key, rows, count) = {
         let store = Reader::open(state)?.snapshot()?;
         let model = store.model();
         let key = ModelKey {
@@ -66,20 +75,18 @@ pub fn retry_later(state: &Path, paths: &[PathBuf], clock: Clock) -> Result<u64,
             dimension: model.dimension,
         };
         let mut rows = Vec::new();
-        for (root, path) in files(&store, paths)? {
-            let detail = store.file(&root, &path)?;
-            rows.extend(detail.and_then(|detail| detail.file).map(to_look_at));
+        let again = files(&store, paths)?;
+        for Again { root, path, texts } in &again {
+            rows.extend(texts.iter().map(|(hash, _)| Row::Again(*hash)));
+            let file = store.file(root, path)?.and_then(|detail| detail.file);
+            rows.extend(file.map(to_look_at).map(Row::File));
         }
-        (key, rows)
+        (key, rows, again.len() as u64)
     };
-    let count = rows.len() as u64;
     if count > 0 {
         let mut store = Store::open(state, &key, clock)?;
         let epoch = store.upper();
-        let rows = rows
-            .into_iter()
-            .map(|row| (epoch, Row::File(row)))
-            .collect();
+        let rows = rows.into_iter().map(|row| (epoch, row)).collect();
         store.commit(epoch + 1, rows)?;
         store.close()?;
     }

@@ -139,7 +139,14 @@ fn the_model(patient: &Patient<'_>) -> Check {
             .repeat(4)
             .into();
     let tokens = model.count_tokens(&text).unwrap_or(1) as u32;
-    let texts = vec![Text { text, tokens }; 32];
+    let texts = vec![
+        Text {
+            text,
+            tokens,
+            again: false
+        };
+        32
+    ];
     match tokens_per_second(&model, &texts, patient.batch_tokens) {
         Ok(rate) => good(
             "model",

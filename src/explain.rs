@@ -97,6 +97,17 @@ pub fn explain(
     }
     if let Some(detail) = &detail {
         contents(store, &absolute, detail, &mut explanation)?;
+        let refused = explanation
+            .failures
+            .iter()
+            .filter(|failure| failure.chunk.is_some())
+            .count();
+        if refused > 0 {
+            explanation.why += &format!(
+                " Not in the index: {refused} of its {} chunks, whose texts the model refused.",
+                explanation.chunks.len()
+            );
+        }
     }
     Ok(explanation)
 }
@@ -276,7 +287,15 @@ fn contents(
             last = Some(chunk.record);
             explanation.chunks.push(explained(store, path, chunk)?);
         }
-        let failures = segment.failures.iter().map(|failure| ExplainedFailure {
+        let failures = segment.failures.iter().map(|failure| (None, None, failure));
+        let refused = segment.chunks.iter().filter_map(|chunk| {
+            let (document, number) = (chunk.document.clone(), u64::from(chunk.chunk));
+            Some((Some(document), Some(number), chunk.refused.as_ref()?))
+        });
+        let failures = failures.chain(refused);
+        let failures = failures.map(|(document, chunk, failure)| ExplainedFailure {
+            document,
+            chunk,
             record: failure.record,
             line: failure.line,
             reason: failure.reason.clone(),

@@ -5,6 +5,7 @@
 pub mod answers;
 pub mod cli;
 pub mod config;
+pub mod contain;
 pub mod control;
 pub mod cpu;
 pub mod daemon;

@@ -171,6 +171,7 @@ impl Planner<'_> {
         if snapshot.model().id != self.model.key() {
             // Vectors by another model are none for this one, and what has no vectors is read again.
             (recovery.contents, recovery.embedded) = Default::default();
+            recovery.refused.clear();
         }
         drop(snapshot);
         let roots: Vec<PathBuf> = self
@@ -184,6 +185,7 @@ impl Planner<'_> {
             files: stored,
             contents,
             embedded,
+            refused,
             ..
         } = recovery;
         let mut stored: HashMap<_, _> = stored
@@ -216,7 +218,7 @@ impl Planner<'_> {
         }
         let texts = Texts {
             contents: contents.into_iter().map(|(key, _)| key).collect(),
-            hashes: embedded.into_iter().collect(),
+            hashes: embedded.into_iter().chain(refused).collect(),
             ..Texts::default()
         };
         Ok((kept, texts))

@@ -12,6 +12,7 @@ use crate::answers::{FileCounts, Found, Lag, Query, Retried, Status};
 use crate::control::{Handler, Refusal, RefusalKind};
 use crate::dead;
 use crate::index::last_build;
+use crate::ingest::engine::Ward;
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
 use crate::keyword::KeywordError;
@@ -73,6 +74,8 @@ pub struct Service {
     pub state: PathBuf,
     /// What is left to embed.
     pub backlog: Arc<AtomicUsize>,
+    /// How its model is.
+    pub ward: Option<Arc<Ward>>,
     /// Where its files are.
     pub roots: Roots,
 }
@@ -94,6 +97,7 @@ pub fn stored_status(reader: &Reader, state: &Path) -> Result<Status, StoreError
         },
         documents: counts.documents,
         chunks: counts.chunks,
+        refused: counts.refused,
         embeddings: counts.live,
         last_commit: counts.last_commit_ms.map(time),
         last_build: last_build(&state.join(VIEW)).map(|build| build.created),
@@ -114,10 +118,18 @@ impl Handler for Service {
             files: progress.scanned().then(|| progress.files() as u64),
             chunks: Some(self.backlog.load(Ordering::Relaxed) as u64),
         };
+        let model_trouble = self.ward.as_ref().and_then(|ward| ward.trouble());
+        let mut files = status.files;
+        if model_trouble.is_some() {
+            // All of them wait for it, and are tried again by themselves.
+            files.retrying += progress.files() as u64;
+        }
         Ok(Status {
             running: true,
             pid: Some(std::process::id()),
             lag,
+            files,
+            model_trouble,
             ..status
         })
     }

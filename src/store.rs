@@ -21,7 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use floodmark_operators::keys::Epoch;
+use floodmark_operators::keys::{ChunkHash, Epoch};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
@@ -46,6 +46,7 @@ mod snapshot;
 mod tests;
 
 pub use check::Difference;
+pub(crate) use codec::vector_fault;
 pub use codec::{escape_path, unescape_path};
 pub use error::StoreError;
 pub use export::ExportRow;
@@ -144,6 +145,26 @@ impl Store {
     /// As SQLite says.
     pub fn recover(&self, keep: &dyn Fn(&StoredContent) -> bool) -> Result<Recovery, StoreError> {
         recover::recover(&self.connection, &self.path, self.model, keep)
+    }
+
+    /// Texts that are in the index and have no vector by the model. There are none, unless the database was damaged or
+    /// edited.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn without_vector(&self) -> Result<Vec<ChunkHash>, StoreError> {
+        let ask =
+            || -> rusqlite::Result<Vec<ChunkHash>> {
+                // Both sides are read from slim indexes.
+                self.connection
+                .prepare(
+                    "SELECT t.hash FROM live l JOIN texts t ON t.id = l.text_id WHERE NOT EXISTS \
+                     (SELECT 1 FROM embeddings e WHERE e.model_id = ? AND e.text_id = l.text_id)",
+                )?
+                .query_map([self.model], |row| Ok(row.get::<_, codec::Sql<ChunkHash>>(0)?.0))?
+                .collect()
+            };
+        ask().context("read", &self.path)
     }
 
     /// Compares the store with itself; empty when all is well. See [`Snapshot::check`].

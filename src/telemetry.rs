@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::config::{Config, LogFormat};
+use crate::contain::contained;
 
 /// Bars and log lines share one terminal: a line is written while the bars are away.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -109,10 +110,26 @@ pub fn last_words(message: &str) {
     let _ = writeln!(Lines, "{line}");
 }
 
+/// How timely says that the connection to another process broke.
+const PEER_GONE: &str = "timely communication error: ";
+
 /// From now on a panic in any thread ends the process with status 101. A worker that is gone would freeze the frontier for
 /// ever while everything else looks alive; what was committed is safe, and the next run goes on from there.
 pub fn fate_sharing() {
     std::panic::set_hook(Box::new(|panic| {
+        if contained() {
+            return; // whoever caught it says what follows
+        }
+        if let Some(cause) = panic
+            .payload_as_str()
+            .and_then(|what| what.strip_prefix(PEER_GONE))
+        {
+            last_words(&format!(
+                "another process of the cluster has ended ({cause}), and so does this one. What was committed is safe: see why \
+                 in the other's log, then start all of them again."
+            ));
+            signal_hook::low_level::exit(1);
+        }
         last_words(&epitaph(panic));
         signal_hook::low_level::exit(101);
     }));

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
-use floodmark_operators::embed::Embedders;
+use floodmark_operators::embed::{Embedders, Stored};
 use floodmark_operators::keys::{ContentKey, Epoch};
 use floodmark_operators::offload::Pool;
 use floodmark_operators::source::Admission;
@@ -25,7 +25,7 @@ use crate::error::ErrorKind;
 use crate::formats::{self, Piece, Recipe};
 use crate::ingest::engine::Engine;
 use crate::ingest::failed::{FailedDirError, Mover};
-use crate::ingest::hint::{Known, Standing};
+use crate::ingest::hint::{Again, Known, Standing, once_more};
 use crate::ingest::ledger::{StoreLedger, Witness};
 use crate::ingest::line::{Line, Scout};
 use crate::ingest::parser::{Chunker, Parser};
@@ -37,7 +37,7 @@ use crate::ingest::reader::{Patience, Reader};
 use crate::ingest::scout::Scouts;
 use crate::ingest::verdict::OnBad;
 use crate::sources::{RootsError, Selection, SelectionError, SourceOptions, replay};
-use crate::store::{Clock, RecoveredFile, Recovery, Store, StoreError};
+use crate::store::{Clock, Doubts, RecoveredFile, Recovery, Store, StoreError};
 
 /// How often the source is asked although nothing has happened: retries and other deadlines.
 const TICK: Duration = Duration::from_millis(50);
@@ -80,6 +80,8 @@ pub struct Options {
     pub failed_dir: Option<PathBuf>,
     /// Who works on it.
     pub layout: Layout,
+    /// How long to wait for the other processes of the layout.
+    pub cluster_timeout: Duration,
     /// For time stamps that people read.
     pub clock: Clock,
 }
@@ -105,6 +107,7 @@ impl Options {
             on_bad: OnBad::Keep,
             failed_dir: None,
             layout: Layout::Threads(1),
+            cluster_timeout: Duration::from_secs(120),
             clock: || jiff::Timestamp::now().as_millisecond(),
         }
     }
@@ -207,8 +210,8 @@ impl Handle {
         self.tell(Arrival::Stop);
     }
 
-    /// Looks again at these files, given by root and path below it.
-    pub fn retry_dead(&self, files: Vec<(PathBuf, PathBuf)>) {
+    /// Looks again at these files, and asks the model again for those texts.
+    pub fn retry_dead(&self, files: Vec<Again>) {
         self.tell(Arrival::Retry(files));
     }
 
@@ -276,7 +279,16 @@ impl Run {
                 )?),
                 None => None,
             };
-            let store = Store::open(&options.state, &engine.key, options.clock)?;
+            let mut store = Store::open(&options.state, &engine.key, options.clock)?;
+            let texts = store.without_vector()?;
+            if !texts.is_empty() {
+                tracing::warn!(
+                    texts = texts.len(),
+                    "texts of the index have lost their vectors; they are embedded again"
+                );
+                let files = Vec::new();
+                store.forget(&Doubts { files, texts })?;
+            }
             let mut current = CurrentContents {
                 recipe: &recipe,
                 keys: HashSet::new(),
@@ -293,9 +305,13 @@ impl Run {
             let Recovery {
                 contents,
                 embedded,
+                refused,
+                again,
                 live,
                 ..
             } = recovery;
+            let vectors = embedded.into_iter().map(Stored::Vector);
+            let refused = refused.into_iter().map(Stored::Refused);
             let (doubts, doubted) = unbounded();
             let pace = Pace {
                 in_flight: options.epochs_in_flight,
@@ -326,13 +342,17 @@ impl Run {
             all.extend(witnesses);
             ends = Ends {
                 feed: Some(Box::new(queue)),
-                ledger: Some(Box::new(StoreLedger::new(store, live, all, stop))),
+                ledger: Some(Box::new(StoreLedger::new(store, live, all, stop.clone()))),
                 slots,
                 contents: contents
                     .into_iter()
                     .map(|(key, chunks)| (key, chunks.into()))
                     .collect(),
-                vectors: embedded,
+                texts: vectors.chain(refused).collect(),
+                again: again
+                    .into_iter()
+                    .map(|(hash, text)| (hash, once_more(text)))
+                    .collect(),
             };
             let line = Line::new(selection, handle.arrivals.clone(), handle.waker.clone());
             scouts = match (source, options.mode) {
@@ -374,7 +394,9 @@ impl Run {
             },
         };
         let backlog = stages.embedders.backlog();
+        let together = patience(&options, stop.clone())?;
         let workers = execute(&options.layout, stages, ends, handle.waker.clone())?;
+        drop(together);
         Ok(Self {
             workers,
             handle,
@@ -412,6 +434,35 @@ impl Run {
         drop((handle, scouts));
         workers.join().into_iter().collect()
     }
+}
+
+/// Ends the process if the others of the cluster are not there in time: connecting to them waits for ever. What comes back is
+/// dropped when they are.
+fn patience(
+    options: &Options,
+    stop: Arc<dyn Fn(String) + Send + Sync>,
+) -> std::io::Result<Option<Sender<()>>> {
+    let Layout::Cluster {
+        process, addresses, ..
+    } = &options.layout
+    else {
+        return Ok(None);
+    };
+    let (together, waiting) = crossbeam_channel::bounded::<()>(0);
+    let (limit, own) = (options.cluster_timeout, *process);
+    let all = addresses.join(", ");
+    std::thread::Builder::new()
+        .name("together".into())
+        .spawn(move || {
+            if waiting.recv_timeout(limit) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+                stop(format!(
+                    "the cluster did not come together within {} s: process {own} of {all} waits for the others. Start every \
+                     process, with the same hosts file, or allow more time (setting cluster-timeout)",
+                    limit.as_secs()
+                ));
+            }
+        })?;
+    Ok(Some(together))
 }
 
 /// Runs the workers of this process.

@@ -49,6 +49,7 @@ fn engine() -> Engine {
             id: "ruler".into(),
             dimension: 2,
         },
+        ward: None,
     }
 }
 

@@ -3,10 +3,12 @@
 //! ```text
 //!  wanted (hash, ±1) ─┐        known? ── yes ──────────────────────────────▶ (hash, ±1)
 //!  texts (hash, text) ├─▶ per hash ┤
-//!  persisted (hash) ──┘            └─ no ─▶ plan ─▶ embedders' threads ─▶ (hash, ±1) and the vector, once
+//!  stored (hash) ─────┘            └─ no ─▶ plan ─▶ embedders' threads ─▶ (hash, ±1) and the vector, once
 //! ```
 //!
-//! * A hash that the store holds a vector for (`persisted`), or that was embedded before, passes at once.
+//! * A hash that the store holds a vector for (`stored`), or that was embedded before, passes at once.
+//! * One whose text the model refuses never comes out, and holds nothing back. It is not tried again, now or after a
+//!   restart, until its text comes with the word that it should be ([`Text::again`]).
 //! * One that is retracted before its text was handed to an embedder is cancelled: it leaves no trace downstream. (A text
 //!   that is wanted at t₁ and no longer at t₂ > t₁ is then never visible at t₁. That is deliberate: nobody asked in time.)
 //! * One that is retracted while it is being embedded comes out and goes again; the vector is kept.
@@ -41,6 +43,25 @@ pub struct Text {
     pub text: Arc<str>,
     /// Its length in tokens: how batches are planned. Being wrong costs time, not correctness.
     pub tokens: u32,
+    /// The model refused it, and is to be asked once more. Means nothing for a text that was not refused.
+    pub again: bool,
+}
+
+/// What is known of a text from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stored {
+    /// It has a vector.
+    Vector(ChunkHash),
+    /// The model refused it.
+    Refused(ChunkHash),
+}
+
+impl Stored {
+    fn hash(&self) -> ChunkHash {
+        match self {
+            Self::Vector(hash) | Self::Refused(hash) => *hash,
+        }
+    }
 }
 
 /// `[d]` f32, unit L2 norm.
@@ -130,8 +151,8 @@ pub enum Embedded {
     New(ChunkHash, Arc<str>, Vector),
     /// The hash, which has a vector, is wanted (+1) or no longer (−1).
     Live(ChunkHash, isize),
-    /// The model has no vector for this text; it stays out of the index.
-    Failed(ChunkHash, Arc<str>, String),
+    /// The model has no vector for this text, and why; it stays out of the index.
+    Refused(ChunkHash, Arc<str>, String),
 }
 
 /// What is under way for a hash without a vector.
@@ -139,16 +160,18 @@ pub enum Embedded {
 struct Pending {
     wanted: BTreeMap<Epoch, isize>,
     running: bool,
+    /// Was refused before.
+    refused: bool,
 }
 
 /// Embeds what is wanted and has no vector, in batches of at most `batch_tokens`.
 ///
-/// `wanted` is distinct. A text comes at the time at which its hash is first wanted. `persisted` comes at epoch 0, before
+/// `wanted` is distinct. A text comes at the time at which its hash is first wanted. `stored` comes at epoch 0, before
 /// whose end nothing is embedded.
 pub fn embed<'scope>(
     wanted: VecCollection<'scope, Epoch, ChunkHash, isize>,
     texts: StreamVec<'scope, Epoch, (ChunkHash, Text)>,
-    persisted: StreamVec<'scope, Epoch, ChunkHash>,
+    stored: StreamVec<'scope, Epoch, Stored>,
     embedders: Embedders,
     batch_tokens: usize,
 ) -> StreamVec<'scope, Epoch, Embedded> {
@@ -163,25 +186,34 @@ pub fn embed<'scope>(
         texts,
         Exchange::new(|text: &(ChunkHash, Text)| text.0.route()),
     );
-    let mut persisted =
-        builder.new_input(persisted, Exchange::new(|hash: &ChunkHash| hash.route()));
+    let mut stored = builder.new_input(
+        stored,
+        Exchange::new(|stored: &Stored| stored.hash().route()),
+    );
     let waker = worker.sync_activator_for(builder.operator_info().address.to_vec());
 
     builder.build(move |initial| {
         drop(initial);
         let mut state = State::new(embedders, batch_tokens, waker);
         let mut early: Vec<(ChunkHash, Epoch, isize)> = Vec::new();
+        let mut retried: Vec<(ChunkHash, Text, Capability<Epoch>)> = Vec::new();
         move |frontiers| {
-            let [wanted_open, texts_open, persisted_open] = frontiers else {
+            let [wanted_open, texts_open, stored_open] = frontiers else {
                 unreachable!("three inputs")
             };
             let mut output = output.activate();
-            persisted.for_each_time(|_, data| {
-                state.known.extend(data.flat_map(|batch| batch.drain(..)))
+            stored.for_each_time(|_, data| {
+                data.flat_map(|batch| batch.drain(..))
+                    .for_each(|stored| state.stored(stored))
             });
             texts.for_each_time(|time, data| {
-                data.flat_map(|batch| batch.drain(..))
-                    .for_each(|(hash, text)| state.text(hash, text, *time.time()));
+                for (hash, text) in data.flat_map(|batch| batch.drain(..)) {
+                    if text.again {
+                        retried.push((hash, text, time.delayed(time.time(), 0)));
+                    } else {
+                        state.text(hash, text, *time.time());
+                    }
+                }
             });
             wanted.for_each_time(|time, data| {
                 for (hash, epoch, diff) in data.flat_map(|batch| batch.drain(..)) {
@@ -189,11 +221,17 @@ pub fn embed<'scope>(
                     early.push((hash, epoch, diff));
                 }
             });
-            if persisted_open.is_empty() || !persisted_open.less_equal(&0) {
+            if stored_open.is_empty() || !stored_open.less_equal(&0) {
                 // What leaves goes first, so that a hash that left and came back is never wanted twice.
                 early.sort_by_key(|(_, epoch, diff)| (*epoch, *diff));
                 for (hash, epoch, diff) in early.drain(..) {
                     state.want(hash, epoch, diff);
+                }
+                // Only then is it known whether they are wanted.
+                for (hash, text, capability) in
+                    retried.extract_if(.., |(_, _, at)| !wanted_open.less_equal(at.time()))
+                {
+                    state.again(hash, text, capability);
                 }
             }
             state.collect();
@@ -219,8 +257,8 @@ struct State {
     planner: Planner<ChunkHash>,
     /// Has a vector in the store, or will have by the time anything later is committed.
     known: HashSet<ChunkHash>,
-    /// The model refused it in this run.
-    failed: HashSet<ChunkHash>,
+    /// The model refused it, now or in an earlier run, and so often is it wanted: once, or not at all.
+    refused: HashMap<ChunkHash, isize>,
     pending: HashMap<ChunkHash, Pending>,
     /// Texts that arrived, with the last time at which they did: kept while somebody may still ask.
     texts: HashMap<ChunkHash, (Text, Epoch)>,
@@ -242,7 +280,7 @@ impl State {
             running: 0,
             planner: Planner::new(batch_tokens),
             known: HashSet::new(),
-            failed: HashSet::new(),
+            refused: HashMap::new(),
             pending: HashMap::new(),
             texts: HashMap::new(),
             reported: 0,
@@ -271,8 +309,30 @@ impl State {
         self.out.entry(epoch).or_default().push(row);
     }
 
+    fn stored(&mut self, stored: Stored) {
+        match stored {
+            Stored::Vector(hash) => drop(self.known.insert(hash)),
+            Stored::Refused(hash) => drop(self.refused.insert(hash, 0)),
+        }
+    }
+
+    /// A text that was refused is to be tried again. Who relies on its having been refused sends no text when he wants it,
+    /// so its hash stays among the refused for as long as it is not wanted.
+    fn again(&mut self, hash: ChunkHash, text: Text, capability: Capability<Epoch>) {
+        let Some(&wanted) = self.refused.get(&hash).filter(|wanted| **wanted != 0) else {
+            return;
+        };
+        self.refused.remove(&hash);
+        let time = *capability.time();
+        self.hold(time, || capability);
+        let pending = self.pending.entry(hash).or_default();
+        pending.wanted.insert(time, wanted);
+        pending.refused = true;
+        self.text(hash, text, time);
+    }
+
     fn text(&mut self, hash: ChunkHash, text: Text, time: Epoch) {
-        if self.known.contains(&hash) {
+        if self.known.contains(&hash) || self.refused.contains_key(&hash) {
             return;
         }
         let tokens = text.tokens as usize;
@@ -286,7 +346,8 @@ impl State {
             self.emit(epoch, Embedded::Live(hash, diff));
             return self.release(epoch);
         }
-        if self.failed.contains(&hash) {
+        if let Some(wanted) = self.refused.get_mut(&hash) {
+            *wanted += diff;
             return self.release(epoch); // it never came out, so it need not go
         }
         let pending = self.pending.entry(hash).or_default();
@@ -294,6 +355,9 @@ impl State {
         if !pending.running && pending.wanted.values().sum::<isize>() == 0 {
             let cancelled = self.pending.remove(&hash).expect("just seen");
             self.planner.remove(&hash);
+            if cancelled.refused {
+                self.refused.insert(hash, 0);
+            }
             // `wanted` is distinct, so each of these epochs saw one update and holds one thing.
             for (epoch, _) in cancelled.wanted {
                 self.release(epoch);
@@ -356,8 +420,8 @@ impl State {
                         }
                     }
                     Err(reason) => {
-                        self.failed.insert(hash);
-                        self.emit(first, Embedded::Failed(hash, text, reason));
+                        self.refused.insert(hash, pending.wanted.values().sum());
+                        self.emit(first, Embedded::Refused(hash, text, reason));
                         for (epoch, _) in pending.wanted {
                             self.release(epoch);
                         }

@@ -101,7 +101,12 @@ pub fn write_letter(letter: &DeadLetter, json: bool, out: &mut dyn Write) -> Res
         place += &format!(":{line}");
     }
     if let Some(record) = letter.record {
-        place += &format!(" (record {record})");
+        place += &match (&letter.document, letter.chunk) {
+            (Some(document), Some(chunk)) => {
+                format!(" (document {}, chunk {chunk})", print::plain(document))
+            }
+            _ => format!(" (record {record})"),
+        };
     }
     let stale = if letter.stale {
         " Its previous version is still found."

@@ -61,11 +61,7 @@ pub fn write(explanation: &Explanation, json: bool, out: &mut dyn Write) -> Resu
     pair("documents", (documents > 0).then(|| documents.to_string()));
     print::pairs(out, &pairs)?;
     for chunk in &explanation.chunks {
-        let vector = if chunk.embedded {
-            ""
-        } else {
-            ", no vector yet"
-        };
+        let vector = if chunk.embedded { "" } else { ", no vector" };
         let shared = match chunk.other_paths.len() {
             0 => String::new(),
             files => format!(", also in {}", print::count(files as u64, "other file")),
@@ -78,9 +74,17 @@ pub fn write(explanation: &Explanation, json: bool, out: &mut dyn Write) -> Resu
         )?;
     }
     for failure in &explanation.failures {
+        let document = failure.document.as_ref();
+        let document = document.map(|document| format!("document {}", print::plain(document)));
+        let chunk = failure.chunk.map(|chunk| format!("chunk {chunk}"));
         let record = failure.record.map(|record| format!("record {record}"));
+        let record = record.filter(|_| chunk.is_none());
         let line = failure.line.map(|line| format!("line {line}"));
-        let place: Vec<String> = record.into_iter().chain(line).collect();
+        let place: Vec<String> = (document.into_iter())
+            .chain(chunk)
+            .chain(record)
+            .chain(line)
+            .collect();
         writeln!(
             out,
             "  {}: {}: {}",

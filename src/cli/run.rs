@@ -3,16 +3,17 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{CliError, Exit, setup};
-use crate::config::Config;
+use crate::config::{Config, LIVE};
 use crate::control::Server;
 use crate::daemon::{self, RunLock};
-use crate::ingest::engine::Engine;
+use crate::ingest::engine::{Engine, Ward};
 use crate::ingest::scout::{Scouts, Timer};
 use crate::service::{Service, follower, keep_fresh};
 use crate::sources::SourceOptions;
-use crate::worker::{Mode, Options, Run};
+use crate::worker::{Handle, Mode, Options, Run};
 use crate::{service, signals, telemetry};
 
 /// How it was called.
@@ -46,15 +47,16 @@ pub(super) fn run_with(
     let lock = RunLock::acquire(&config.state)?;
     make_inputs(&options.sources)?;
     let model = setup::model(config)?;
-    let engine = Engine::new(&model).map_err(failed)?;
+    let engine = Engine::enduring(&model, setup::endurance(config)).map_err(failed)?;
+    let ward = engine.ward.clone();
     let (witness, commits) = follower();
     let mode = options.mode;
     let roots = crate::sources::Roots::resolve(&options.sources, &options.state).map_err(failed)?;
     let run = Run::start(options, engine, vec![witness], Arc::new(stop_now)).map_err(failed)?;
     let handle = run.handle();
-    let stopping = handle.clone();
+    let (stopping, ailing) = (handle.clone(), ward.clone());
     let reload = reload(config, run.scouts().map(Scouts::timer));
-    let _stop = signals::install(move || stopping.stop(), reload)
+    let _stop = signals::install(move || stop(&stopping, ailing), reload)
         .map_err(|error| CliError::Failed(format!("can't handle signals: {error}")))?;
     let searcher = setup::searcher(config, &model, false)?;
     let view = keep_fresh(searcher.clone(), commits).map_err(failed)?;
@@ -63,6 +65,7 @@ pub(super) fn run_with(
         searcher: searcher.clone(),
         state: config.state.clone(),
         backlog: run.backlog(),
+        ward,
         roots,
     });
     let server = Server::start(&lock, service).map_err(failed)?;
@@ -92,8 +95,34 @@ pub(super) fn run_with(
     Ok(Exit::Done)
 }
 
-/// Settings that a run takes up without being started again.
-const LIVE: &[&str] = &["log", "rescan", "settle", "poll-interval"];
+/// How long a run that was told to stop waits for a model that does not answer.
+const LAST_CHANCE: Duration = Duration::from_secs(4);
+
+/// Asks the run to end. One that waits for its model would not: it is given up, and the next run embeds what is left.
+fn stop(handle: &Handle, ward: Option<Arc<Ward>>) {
+    handle.stop();
+    let Some(ward) = ward else { return };
+    let watch = move || {
+        let deadline = Instant::now() + LAST_CHANCE;
+        loop {
+            std::thread::sleep(LAST_CHANCE / 40);
+            if Instant::now() >= deadline
+                && let Some(trouble) = ward.trouble()
+            {
+                telemetry::last_words(&format!(
+                    "stopped without waiting for the model, which does not work ({trouble}); what was committed is safe, and the next run goes on from there"
+                ));
+                std::process::exit(Exit::Done as i32);
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("last-chance".into())
+        .spawn(watch)
+    {
+        tracing::warn!(%error, "the system refuses a thread; a second signal ends the run if the model does not answer");
+    }
+}
 
 /// What SIGHUP does: the configuration is read again. A bad one changes nothing.
 fn reload(config: &Config, timer: Option<Timer>) -> impl Fn() + Send + 'static {
@@ -145,7 +174,7 @@ fn reload(config: &Config, timer: Option<Timer>) -> impl Fn() + Send + 'static {
 /// The part of a process that does not own the state: its workers.
 fn help(options: Options, config: &Config) -> Result<Exit, CliError> {
     let model = setup::model(config)?;
-    let engine = Engine::new(&model).map_err(failed)?;
+    let engine = Engine::enduring(&model, setup::endurance(config)).map_err(failed)?;
     let run = Run::start(options, engine, Vec::new(), Arc::new(stop_now)).map_err(failed)?;
     run.join().map_err(CliError::Failed)?;
     Ok(Exit::Done)

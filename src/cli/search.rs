@@ -95,8 +95,16 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
     }
     let mut client = Client::connect(&config.state)?;
     wait::wait(args, config, client.as_mut())?;
-    let found = match &mut client {
-        Some(client) => client.search(&query)?,
+    let asked = match &mut client {
+        Some(client) => match client.search(&query) {
+            // The run has just died: its socket is there for a moment longer than it is.
+            Err(error) if error.is_silence() => None,
+            answer => Some(answer?),
+        },
+        None => None,
+    };
+    let found = match asked {
+        Some(found) => found,
         None => {
             let model = setup::model(config)?;
             let searcher = setup::searcher(config, &model, true)?;

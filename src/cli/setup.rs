@@ -1,11 +1,13 @@
 //! From the configuration to what the modules go by: the one place where the two vocabularies meet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::CliError;
 use crate::config::{self, Config};
 use crate::formats::{self, ChunkOptions};
 use crate::index::{policy::Policy, view};
+use crate::ingest::engine::Endurance;
 use crate::ingest::reader::Patience;
 use crate::ingest::reading::Reading;
 use crate::ingest::verdict::OnBad;
@@ -43,6 +45,7 @@ pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
         },
         failed_dir: config.failed_dir.clone(),
         layout: layout(config)?,
+        cluster_timeout: config.cluster_timeout,
         clock,
     })
 }
@@ -112,6 +115,16 @@ pub fn model_options(config: &Config) -> ModelOptions {
 /// What the model said.
 pub fn model(config: &Config) -> Result<Model, CliError> {
     Model::open(&model_options(config)).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// How much is put up with from the model.
+pub fn endurance(config: &Config) -> Endurance {
+    Endurance {
+        batch: config.model_timeout,
+        tries: config.retries,
+        pause: Duration::from_millis(config.retry_base_ms),
+        ..Endurance::default()
+    }
 }
 
 /// How files become texts, for those who only look.

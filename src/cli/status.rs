@@ -85,6 +85,18 @@ pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), Cli
     } else {
         String::new()
     };
+    let refused = if status.refused > 0 {
+        format!(
+            " ({} more were refused by the model: floodmark dead list)",
+            status.refused
+        )
+    } else {
+        String::new()
+    };
+    let trouble = match &status.model_trouble {
+        Some(trouble) => format!(" (does not work: {})", print::plain(trouble)),
+        None => String::new(),
+    };
     let running = match status.pid {
         Some(pid) if status.running => format!("yes, process {pid}"),
         _ => "no".into(),
@@ -103,13 +115,13 @@ pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), Cli
                 ),
             ),
             ("documents", status.documents.to_string()),
-            ("chunks", status.chunks.to_string()),
+            ("chunks", format!("{}{refused}", status.chunks)),
             ("embeddings", status.embeddings.to_string()),
             ("last commit", or_never(&status.last_commit)),
             ("last build", or_never(&status.last_build)),
             (
                 "model",
-                status.model.clone().unwrap_or_else(|| "none yet".into()),
+                status.model.clone().unwrap_or_else(|| "none yet".into()) + &trouble,
             ),
         ],
     )?;

@@ -275,7 +275,8 @@ fn unknown_key(table: &str, name: &str, origin: Origin) -> ConfigError {
                 .iter()
                 .map(|group| group.table)
                 .filter(|name| table.is_empty() && !name.is_empty());
-            let known: Vec<&str> = here.iter().copied().chain(tables).collect();
+            let mut known: Vec<&str> = here.iter().copied().chain(tables).collect();
+            known.dedup(); // groups of one table are neighbours
             let place = if table.is_empty() {
                 "here".to_owned()
             } else {

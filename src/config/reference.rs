@@ -25,7 +25,8 @@ Every setting has one name, and four places that can set it. A later one wins:
 - A relative path in the file is relative to the folder of the file; elsewhere to the current folder. Paths in settings are UTF-8.
 - Sizes take a unit (`64KiB`, `10MB`), times must have one (`500ms`, `30s`, `5m`, `2h`).
 - A switch is `true` or `false`; `--once` alone means `--once=true`.
-- A run that gets SIGHUP reads the file again.
+- A run that gets SIGHUP reads the file again and takes up {live}; what else has changed it names in its log, and takes it up
+  at the next start.
 
 A complete file, with every default:
 
@@ -34,7 +35,8 @@ A complete file, with every default:
 
 /// The whole page, in Markdown.
 pub fn reference() -> String {
-    let mut page = String::from(HEAD);
+    let live: Vec<String> = super::LIVE.iter().map(|name| format!("`{name}`")).collect();
+    let mut page = HEAD.replace("{live}", &live.join(", "));
     let mut table = "";
     for group in GROUPS {
         if group.table != table {

@@ -184,6 +184,8 @@ fn what_is_not_allowed_is_named_with_its_place() {
             "{file}"
         );
     }
+    let error = resolve(Some("nonsense = 1"), &[], &[]).unwrap_err();
+    assert_eq!(error.matches("daemon").count(), 1, "{error}");
     let error = resolve(Some("a = 1\nb ="), &[], &[]).unwrap_err();
     assert!(error.starts_with("floodmark.toml:2: not TOML: "), "{error}");
 }

@@ -8,6 +8,11 @@ use crate::formats::TokenOffsets;
 use crate::model::{EmbedError, Model, ModelError, Session};
 use crate::store::ModelKey;
 
+mod breaker;
+mod guard;
+
+pub use guard::{Endurance, Guard, Make, Oracle, Ward};
+
 /// A model, ready to run.
 pub struct Engine {
     /// One for each thread that embeds.
@@ -18,18 +23,37 @@ pub struct Engine {
     pub tokenizer: String,
     /// What decides what a vector is.
     pub key: ModelKey,
+    /// How the model is, where somebody looks after it.
+    pub ward: Option<Arc<Ward>>,
 }
 
 impl Engine {
-    /// As many sessions as the model was opened for.
+    /// As many sessions as the model was opened for, each behind a [`Guard`].
     ///
     /// # Errors
     /// When ONNX Runtime can't make a session.
     pub fn new(model: &Model) -> Result<Self, ModelError> {
-        let session = |_| Ok(Box::new(OneByOne(model.session()?)) as Box<dyn Embedder>);
+        Self::enduring(model, Endurance::default())
+    }
+
+    /// The same, with other limits to what is put up with.
+    ///
+    /// # Errors
+    /// When ONNX Runtime can't make a session.
+    pub fn enduring(model: &Model, endurance: Endurance) -> Result<Self, ModelError> {
+        let ward = Arc::new(Ward::new(endurance, model.dimension()));
+        let another = model.clone();
+        let make: Make = Arc::new(move || match another.session() {
+            Ok(session) => Ok(Box::new(session)),
+            Err(error) => Err(error.to_string()),
+        });
+        let guarded = |_| {
+            let guard = Guard::new(Box::new(model.session()?), make.clone(), ward.clone());
+            Ok(Box::new(guard) as Box<dyn Embedder>)
+        };
         Ok(Self {
             embedders: (0..model.sessions())
-                .map(session)
+                .map(guarded)
                 .collect::<Result<_, ModelError>>()?,
             tokens: Arc::new(model.clone()),
             tokenizer: model.tokenizer_id().to_owned(),
@@ -37,32 +61,21 @@ impl Engine {
                 id: model.key().to_owned(),
                 dimension: model.dimension(),
             },
+            ward: Some(ward),
         })
     }
 }
 
-/// A session that answers for each text alone when it can't answer for all together.
-struct OneByOne(Session);
-
-impl Embedder for OneByOne {
-    fn embed(&mut self, texts: &[Arc<str>]) -> Vec<Result<Vector, String>> {
+impl Oracle for Session {
+    fn vectors(&mut self, texts: &[Arc<str>]) -> Result<Vec<Vector>, String> {
         let all: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        match self.0.embed(&all) {
-            Ok(vectors) => vectors.into_iter().map(Ok).collect(),
-            Err(error) => {
-                tracing::warn!(%error, texts = texts.len(), "a batch failed; its texts are tried one by one");
-                all.iter()
-                    .map(|text| self.one(text).map_err(|error| error.to_string()))
-                    .collect()
-            }
-        }
-    }
-}
-
-impl OneByOne {
-    fn one(&mut self, text: &str) -> Result<Vector, EmbedError> {
-        let mut vectors = self.0.embed(&[text])?;
-        Ok(vectors.swap_remove(0))
+        self.embed(&all).map_err(|error| match error {
+            // Which text of the batch it is found out by asking for each.
+            EmbedError::Tokenizer { reason, .. } => format!("it can't be tokenised: {reason}"),
+            EmbedError::NoTokens { .. } => "it has no tokens".into(),
+            EmbedError::NotFinite { reason, .. } => format!("its vector is not usable: {reason}"),
+            error => error.to_string(),
+        })
     }
 }
 

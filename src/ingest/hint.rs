@@ -1,8 +1,10 @@
 //! A file to look at, and what is known of it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use floodmark_operators::keys::{ContentHash, PathKey};
+use floodmark_operators::embed::Text;
+use floodmark_operators::keys::{ChunkHash, ContentHash, PathKey};
 use serde::{Deserialize, Serialize};
 
 use crate::sources::Identity;
@@ -27,6 +29,8 @@ pub struct Hint {
     pub moved: Option<Box<FileRow>>,
     /// Tries that failed before this one.
     pub failures: u32,
+    /// Texts of it that the model refused, and is to be asked for again.
+    pub again: Vec<(ChunkHash, Text)>,
     /// Read at most about this much now; the rest in a later epoch.
     pub budget_bytes: usize,
 }
@@ -57,6 +61,28 @@ pub struct Standing {
 pub fn slot(generation: u8, segment: u32) -> u32 {
     debug_assert!(segment < 1 << 31, "2³¹ segments of 64 KiB are 128 TiB");
     u32::from(generation & 1) << 31 | segment
+}
+
+/// A file to look at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// The root it lies under.
+    pub root: PathBuf,
+    /// Its path below the root.
+    pub path: PathBuf,
+    /// Texts of it that the model refused, and is to be asked for again.
+    pub texts: Vec<(ChunkHash, Arc<str>)>,
+}
+
+/// A text that was refused, to be tried again.
+pub fn once_more(text: Arc<str>) -> Text {
+    // Some four bytes are a token. A wrong guess costs a little padding.
+    let tokens = u32::try_from(text.len() / 4 + 1).unwrap_or(u32::MAX);
+    Text {
+        text,
+        tokens,
+        again: true,
+    }
 }
 
 impl Known {

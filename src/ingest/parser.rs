@@ -97,6 +97,7 @@ impl Chunker {
                     Text {
                         text: chunk.text.into(),
                         tokens: chunk.tokens,
+                        again: false,
                     },
                 ));
                 ChunkRow {

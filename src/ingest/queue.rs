@@ -20,12 +20,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use floodmark_operators::keys::Epoch;
+use floodmark_operators::keys::{ChunkHash, Epoch};
 use floodmark_operators::source::{Feed, Next};
 use timely::scheduling::SyncActivator;
 
 use crate::ingest::failed::{Letter, Outcome};
-use crate::ingest::hint::{Hint, Known, Standing};
+use crate::ingest::hint::{Again, Hint, Known, Standing, once_more};
 use crate::ingest::ledger::Witness;
 use crate::ingest::progress::Progress;
 use crate::sources::{Doubt, Fate, Found, Identity, ScanReport, Scope};
@@ -46,8 +46,8 @@ pub enum Arrival {
     Scanned(u64, ScanReport),
     /// These files' rows are durable.
     Committed(Vec<FileRow>),
-    /// Look again at these files, given by root and path below it.
-    Retry(Vec<(PathBuf, PathBuf)>),
+    /// Look again at these files, and ask the model again for those texts.
+    Retry(Vec<Again>),
     /// What became of a dead file that was to be moved away.
     Moved(Name, Box<Outcome>),
     /// Admit nothing more; end when what is under way is committed.
@@ -89,10 +89,10 @@ struct Entry {
     /// Where it was when it was last read: a disk that is away is told by that.
     last_seen: Option<Identity>,
     failures: u32,
-    /// A scan saw it so while it was under way.
-    sighted: Option<Identity>,
-    /// A scan should have seen it, and did not, while it was under way.
-    missed: bool,
+    /// Texts of it that the model refused, and is to be asked for again.
+    texts: Vec<(ChunkHash, Arc<str>)>,
+    /// What was seen of it while it was under way.
+    sighting: Sighting,
     /// The last scan that saw it.
     seen: u64,
     size: u64,
@@ -108,6 +108,29 @@ enum Phase {
     InFlight,
     /// Is being moved away.
     Moving,
+}
+
+/// What the scouts saw of a file while a look at it was under way, whose outcome may be older or newer than that.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Sighting {
+    #[default]
+    None,
+    /// It was there, and so.
+    There(Identity),
+    /// A scan should have seen it, and did not.
+    Missed,
+    /// One saw this and another that. Several threads look, and nobody knows who was the last.
+    Mixed,
+}
+
+impl Sighting {
+    fn and(self, other: Self) -> Self {
+        match self {
+            Self::None => other,
+            same if same == other => same,
+            _ => Self::Mixed,
+        }
+    }
 }
 
 struct Minted {
@@ -278,7 +301,7 @@ impl Queue {
         }
     }
 
-    fn retry(&mut self, (root, path): (PathBuf, PathBuf)) {
+    fn retry(&mut self, Again { root, path, texts }: Again) {
         let Some(number) = self.roots.iter().position(|input| *input == root) else {
             return;
         };
@@ -287,6 +310,7 @@ impl Queue {
             entry.known.identity = None;
             entry.moved = false;
             entry.failures = 0;
+            entry.texts = texts;
             self.enqueue(name, true);
         }
     }
@@ -351,7 +375,7 @@ impl Queue {
                 self.enqueue(name, pass.is_none());
             }
         } else if entry.phase == Phase::InFlight {
-            (entry.sighted, entry.missed) = (Some(found.identity), false);
+            entry.sighting = entry.sighting.and(Sighting::There(found.identity));
         } else if entry.phase == Phase::Resting && entry.known == Known::default() {
             self.enqueue(name, pass.is_none());
         }
@@ -380,7 +404,7 @@ impl Queue {
                 continue;
             }
             if entry.phase == Phase::InFlight {
-                (entry.sighted, entry.missed) = (None, true);
+                entry.sighting = entry.sighting.and(Sighting::Missed);
                 continue;
             }
             // Also of a file that is to be read again in any case: it may be gone all the same. Without any stat only its
@@ -487,11 +511,15 @@ impl Queue {
                 }
             }
         }
-        let other = |sighted| settled && entry.known.identity != Some(sighted);
-        let again = std::mem::take(&mut entry.again) || entry.sighted.take().is_some_and(other);
-        let missed = std::mem::take(&mut entry.missed)
-            && entry.known.identity.is_some()
-            && entry.seen != DOUBTED;
+        let sighting = std::mem::take(&mut entry.sighting);
+        let again = std::mem::take(&mut entry.again)
+            || match sighting {
+                Sighting::There(seen) => settled && entry.known.identity != Some(seen),
+                Sighting::Mixed => true,
+                Sighting::Missed | Sighting::None => false,
+            };
+        let missed =
+            sighting == Sighting::Missed && entry.known.identity.is_some() && entry.seen != DOUBTED;
         let leaving = dead.is_some() && self.failed.is_some();
         if missed && !again && !leaving {
             entry.seen = DOUBTED;
@@ -509,6 +537,8 @@ impl Queue {
             entry.phase = Phase::Moving;
             self.under_way += 1;
         } else if forget {
+            // An answer that is still to come is about a file that nobody knows.
+            self.doubted -= usize::from(entry.seen == DOUBTED);
             self.files.remove(&name);
         } else if let Some(after) = after {
             if after.is_zero() {
@@ -574,7 +604,7 @@ impl Queue {
             let entry = self.files.get_mut(&name).expect("what is in line is known");
             entry.phase = Phase::InFlight;
             entry.again = false;
-            (entry.sighted, entry.missed) = (None, false);
+            entry.sighting = Sighting::None;
             cost += FILE_COST
                 + usize::try_from(entry.size)
                     .unwrap_or(usize::MAX)
@@ -588,6 +618,10 @@ impl Queue {
                 gone: entry.gone,
                 moved: entry.letter.take().filter(|_| entry.moved),
                 failures: entry.failures,
+                again: std::mem::take(&mut entry.texts)
+                    .into_iter()
+                    .map(|(hash, text)| (hash, once_more(text)))
+                    .collect(),
                 budget_bytes: self.budget,
             });
         }
@@ -659,3 +693,6 @@ impl Feed<Hint> for Queue {
         Next::Batch(hints)
     }
 }
+
+#[cfg(test)]
+mod tests;

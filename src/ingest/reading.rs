@@ -21,6 +21,9 @@ use crate::ingest::reader::Bytes;
 use crate::sources::Identity;
 use crate::store::row::{ContentRow, Failure, Resume};
 
+/// Bytes of a PDF's end that are looked at.
+const TAIL: u64 = 64 << 10;
+
 /// Why a file's content can't be had.
 #[derive(Debug)]
 pub enum Trouble {
@@ -69,7 +72,14 @@ impl OpenFile {
         let io = |error| Trouble::Io(error, Some(identity));
         let mut head = [0; 4096];
         let read = fill(&mut file, &mut head).map_err(io)?;
-        let format = formats::detect(path, &head[..read])
+        let mut seen = head[..read].to_vec();
+        // A PDF says at its end that it is encrypted.
+        if seen.starts_with(b"%PDF") && identity.size > read as u64 {
+            let from = identity.size.saturating_sub(TAIL).max(read as u64);
+            file.seek(SeekFrom::Start(from)).map_err(io)?;
+            (&mut file).take(TAIL).read_to_end(&mut seen).map_err(io)?;
+        }
+        let format = formats::detect(path, &seen)
             .map_err(|failure| Trouble::Bad(failure.into(), Some(identity)))?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         Ok(Self {
@@ -264,5 +274,28 @@ fn at_segment(error: SegmentError, identity: Identity) -> Trouble {
     match error {
         SegmentError::Io(error) => Trouble::Io(error, Some(identity)),
         SegmentError::Failure(failure) => Trouble::Bad(failure.into(), Some(identity)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word that tells stands in the trailer, far behind the first bytes.
+    #[test]
+    fn a_pdf_that_is_encrypted_is_called_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let body = "stream endstream\n".repeat(20_000);
+        for (trailer, reason) in [
+            ("<< /Encrypt 5 0 R >>", "encrypted"),
+            ("<< /Root 1 0 R >>", "unsupported"),
+        ] {
+            let pdf = format!("%PDF-1.7\n{body}trailer {trailer}\n%%EOF\n");
+            std::fs::write(folder.path().join("a.pdf"), pdf).unwrap();
+            match OpenFile::open(folder.path(), Path::new("a.pdf")) {
+                Err(Trouble::Bad(failure, _)) => assert_eq!(failure.reason, reason),
+                _ => panic!("a PDF can't be read"),
+            }
+        }
     }
 }

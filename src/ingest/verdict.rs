@@ -9,7 +9,7 @@ use floodmark_operators::upsert::Slot;
 
 use crate::ingest::ledger::Record;
 use crate::ingest::reader::Place;
-use crate::store::row::{ContentRow, EmbeddingRow, Failure, FileRow, FileState, Row};
+use crate::store::row::{ContentRow, EmbeddingRow, Failure, FileRow, FileState, RefusalRow, Row};
 
 /// A finding with its verdict.
 pub type Verdict = Chunked<Arc<ContentRow>, Failure, Place>;
@@ -91,10 +91,23 @@ pub fn embedded(embedded: Embedded) -> Option<Record> {
             Some(Some(Row::Embedding(EmbeddingRow { hash, text, vector })))
         }
         Embedded::Live(hash, diff) => Some(Some(Row::Live(hash, diff.signum() as i8))),
-        Embedded::Failed(hash, text, reason) => {
+        Embedded::Refused(hash, text, reason) => {
             let start: String = text.chars().take(80).collect();
-            tracing::error!(%hash, %reason, text = %start, "the model has no vector for a text; it stays out of the index");
-            None
+            tracing::warn!(%hash, %reason, text = %start, "the model has no vector for a text; it stays out of the index");
+            let failure = Failure {
+                reason: "no-vector".into(),
+                message: format!("the model has no vector for this text: {reason}"),
+                advice: "change the text or leave it out, or try another model; `floodmark dead retry` asks once more"
+                    .into(),
+                record: None,
+                line: None,
+            };
+            let row = RefusalRow {
+                hash,
+                text,
+                failure,
+            };
+            Some(Some(Row::Refusal(row)))
         }
     }
 }

@@ -25,9 +25,10 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Texts that the live segments have. An index would not help: all of it is read.
+/// Texts that the live segments have, and the model has not refused. An index would not help: all of it is read.
 const DESIRED: &str = "SELECT DISTINCT c.text_id FROM segments s JOIN chunks c ON c.content_id = s.content_id \
-                       WHERE s.removed IS NULL";
+                       WHERE s.removed IS NULL AND c.text_id NOT IN (SELECT text_id FROM refusals \
+                       WHERE model_id = (SELECT value FROM meta WHERE key = 'model'))";
 
 /// A name, and a query whose rows are the differences: their first column says what.
 const QUERIES: &[(&str, &str)] = &[

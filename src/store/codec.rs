@@ -140,7 +140,7 @@ pub(super) fn decode_vector(bytes: &[u8], vector: &mut [f32]) -> bool {
 }
 
 /// Why a vector may not be in the index, if so. A NaN hangs HNSW, and inner product is a cosine of unit vectors only.
-pub(super) fn vector_fault(vector: &[f32], dimension: usize) -> Option<String> {
+pub(crate) fn vector_fault(vector: &[f32], dimension: usize) -> Option<String> {
     if vector.len() != dimension {
         return Some(format!("it has {} numbers, not {dimension}", vector.len()));
     }

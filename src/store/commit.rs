@@ -12,7 +12,7 @@ use rusqlite::{TransactionBehavior, params};
 
 use super::codec::{signed, unsigned};
 use super::error::{Context, StoreError};
-use super::row::{ContentRow, EmbeddingRow, FileRow, Row, SegmentRow};
+use super::row::{ContentRow, EmbeddingRow, FileRow, RefusalRow, Row, SegmentRow};
 use super::{BUSY_TIMEOUT, Store, checkpoint, meta, set_meta};
 
 mod writer;
@@ -103,6 +103,8 @@ struct Batch {
     // Memory has no epoch: it comes first, so that whatever refers to it finds it.
     contents: Vec<Arc<ContentRow>>,
     embeddings: Vec<EmbeddingRow>,
+    refusals: Vec<(Epoch, RefusalRow)>,
+    again: Vec<ChunkHash>,
     epochs: BTreeMap<Epoch, Group>,
 }
 
@@ -126,6 +128,8 @@ impl Batch {
             match row {
                 Row::Content(row) => batch.contents.push(row),
                 Row::Embedding(row) => batch.embeddings.push(row),
+                Row::Again(hash) => batch.again.push(hash),
+                Row::Refusal(row) => batch.refusals.push((epoch, row)),
                 _ if epoch < from => late += 1,
                 Row::File(row) => batch.epochs.entry(epoch).or_default().files.push(row),
                 Row::Segment(row) => batch.epochs.entry(epoch).or_default().segments.push(row),

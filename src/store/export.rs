@@ -191,8 +191,9 @@ impl Export<'_> {
                 "SELECT d.id, d.record, c.ord, c.start, c.end, t.hash, e.vector FROM chunks c \
                  CROSS JOIN documents d ON d.content_id = c.content_id AND d.ord = c.document \
                  CROSS JOIN texts t ON t.id = c.text_id \
-                 LEFT JOIN embeddings e ON e.model_id = ? AND e.text_id = t.id \
-                 WHERE c.content_id = ? ORDER BY c.document, c.ord",
+                 LEFT JOIN embeddings e ON e.model_id = ?1 AND e.text_id = t.id \
+                 WHERE c.content_id = ?2 AND NOT EXISTS (SELECT 1 FROM refusals r WHERE r.model_id = ?1 \
+                 AND r.text_id = c.text_id) ORDER BY c.document, c.ord",
             )?;
             let mut rows = statement.query(params![model, base.content_id])?;
             while let Some(row) = rows.next()? {

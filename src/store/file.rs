@@ -103,6 +103,19 @@ pub struct Version {
     pub segments: u32,
 }
 
+impl Version {
+    /// Whether all of it goes when these slots are retired.
+    fn goes_with(&self, retired: &[u32]) -> bool {
+        let slots = u64::from(self.segments);
+        let first = u64::from(self.generation & 1) << 31;
+        let mut own: Vec<u64> = retired.iter().copied().map(u64::from).collect();
+        own.retain(|slot| (first..first + slots).contains(slot));
+        own.sort_unstable();
+        own.dedup();
+        own.len() as u64 == slots
+    }
+}
+
 /// A version of a file that is being read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Partial {
@@ -172,7 +185,11 @@ pub(super) fn next_state(epoch: Epoch, row: &FileRow, before: Option<&State>) ->
                 attempts: *attempts,
                 failure: Box::new(failure.clone()),
             };
-            state(standing, version, None)
+            state(
+                standing,
+                version.filter(|version| !version.goes_with(&row.retire)),
+                None,
+            )
         }
         FileState::Touched => {
             let before = before?;

@@ -45,15 +45,20 @@ pub struct Occurrence {
     pub lines_before: u64,
 }
 
-/// A file that failed, or a record of one.
+/// A file that failed, or a record or a chunk of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRow {
     /// Root of the file, absolute.
     pub root: PathBuf,
     /// The file, below the root.
     pub path: PathBuf,
-    /// `dead` or `retrying`: the file; `record`: only the record that [`Failure::record`] names.
+    /// `dead` or `retrying`: the file; `record`: only the record that [`Failure::record`] names; `text`: only one chunk of
+    /// it, whose text the model refused.
     pub state: &'static str,
+    /// The document whose chunk it is, if it is about one: its own id, or else its number in the file.
+    pub document: Option<String>,
+    /// The chunk of that document, from 0.
+    pub chunk: Option<u32>,
     /// Tries so far; 0 for a record, which depends on its bytes alone.
     pub attempts: u32,
     /// An older version of the file is in the index.
@@ -136,6 +141,8 @@ pub struct ChunkDetail {
     pub live_since: Option<Epoch>,
     /// Its text has a vector by the model.
     pub embedded: bool,
+    /// The model refused its text, and why.
+    pub refused: Option<Failure>,
 }
 
 /// The order of everything that is listed by place: by path, root and position, and by nothing that depends on the
@@ -232,6 +239,8 @@ impl Snapshot {
                     root,
                     path,
                     state,
+                    document: None,
+                    chunk: None,
                     attempts,
                     stale,
                     since: file.since,
@@ -240,7 +249,8 @@ impl Snapshot {
             }
         }
         dead.extend(self.dead_records()?);
-        // Stable: within a file its own failure comes first, then its records in order.
+        dead.extend(self.dead_texts()?);
+        // Stable: within a file its own failure comes first, then its records in order, then its chunks.
         dead.sort_by(|a, b| {
             let place = |row: &DeadRow| {
                 (
@@ -269,12 +279,77 @@ impl Snapshot {
                         root: unescape_path(row.get_ref(0)?.as_str()?),
                         path: unescape_path(row.get_ref(1)?.as_str()?),
                         state: "record",
+                        document: None,
+                        chunk: None,
                         attempts: 0,
                         stale: row.get(7)?,
                         since: unsigned(row.get(8)?),
                         failure: failure(row, 2)?,
                     })
                 })?
+                .collect()
+        })
+    }
+
+    fn dead_texts(&self) -> Result<Vec<DeadRow>, StoreError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT r.path, p.path, d.id, s.record_base + d.record, c.ord, g.attempts, ifnull(f.stale, 0), \
+                     max(g.since, s.added), g.reason, g.message, g.advice FROM refusals g \
+                     JOIN chunks c ON c.text_id = g.text_id \
+                     JOIN segments s ON s.content_id = c.content_id AND s.removed IS NULL \
+                     JOIN documents d ON d.content_id = c.content_id AND d.ord = c.document \
+                     JOIN paths p ON p.id = s.path_id JOIN roots r ON r.id = p.root_id \
+                     LEFT JOIN files f ON f.path_id = s.path_id AND f.removed IS NULL \
+                     WHERE g.model_id = ? ORDER BY p.path, r.path, {PLACE}, c.document, c.ord"
+                ))?
+                .query_map([self.model_id()], |row| {
+                    let record = unsigned(row.get(3)?);
+                    Ok(DeadRow {
+                        root: unescape_path(row.get_ref(0)?.as_str()?),
+                        path: unescape_path(row.get_ref(1)?.as_str()?),
+                        state: "text",
+                        document: Some(document_name(row.get(2)?, record)),
+                        chunk: Some(row.get(4)?),
+                        attempts: row.get(5)?,
+                        stale: row.get(6)?,
+                        since: unsigned(row.get(7)?),
+                        failure: Failure {
+                            record: Some(record),
+                            line: None,
+                            reason: row.get(8)?,
+                            message: row.get(9)?,
+                            advice: row.get(10)?,
+                        },
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// The texts of one file that the model refused, without repetition.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn refused_texts(
+        &self,
+        root: &Path,
+        path: &Path,
+    ) -> Result<Vec<(ChunkHash, Arc<str>)>, StoreError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT DISTINCT t.hash, t.text FROM paths p \
+                     JOIN segments s ON s.path_id = p.id AND s.removed IS NULL \
+                     JOIN chunks c ON c.content_id = s.content_id \
+                     JOIN refusals g ON g.model_id = ? AND g.text_id = c.text_id \
+                     JOIN texts t ON t.id = c.text_id WHERE p.key = ? AND t.text IS NOT NULL ORDER BY t.id",
+                )?
+                .query_map(
+                    params![self.model_id(), Sql(crate::sources::key(root, path))],
+                    |row| Ok((row.get::<_, Sql<ChunkHash>>(0)?.0, row.get(1)?)),
+                )?
                 .collect()
         })
     }
@@ -412,10 +487,11 @@ fn chunks(
     connection
         .prepare_cached(
             "SELECT d.id, d.record, c.ord, c.start, c.end, t.hash, t.id, l.added, \
-             EXISTS (SELECT 1 FROM embeddings e WHERE e.model_id = ? AND e.text_id = t.id) \
-             FROM chunks c JOIN documents d ON d.content_id = c.content_id AND d.ord = c.document \
+             EXISTS (SELECT 1 FROM embeddings e WHERE e.model_id = ?1 AND e.text_id = t.id), \
+             g.reason, g.message, g.advice FROM chunks c JOIN documents d ON d.content_id = c.content_id AND d.ord = c.document \
              JOIN texts t ON t.id = c.text_id LEFT JOIN live l ON l.text_id = t.id \
-             WHERE c.content_id = ? ORDER BY c.document, c.ord",
+             LEFT JOIN refusals g ON g.model_id = ?1 AND g.text_id = t.id \
+             WHERE c.content_id = ?2 ORDER BY c.document, c.ord",
         )?
         .query_map([model, content_id], |row| {
             let record = segment.record_base + unsigned(row.get(1)?);
@@ -429,6 +505,16 @@ fn chunks(
                 label: row.get(6)?,
                 live_since: row.get::<_, Option<i64>>(7)?.map(unsigned),
                 embedded: row.get(8)?,
+                refused: match row.get::<_, Option<String>>(9)? {
+                    None => None,
+                    Some(reason) => Some(Failure {
+                        reason,
+                        message: row.get(10)?,
+                        advice: row.get(11)?,
+                        record: Some(record),
+                        line: None,
+                    }),
+                },
             })
         })?
         .collect()

@@ -23,11 +23,15 @@ pub struct Recovery {
     /// All files that are not gone, by the order in which they were first seen.
     pub files: Vec<RecoveredFile>,
     /// Contents that need not be read again: kept by the caller's predicate, and *every* chunk has a vector by the
-    /// model. With the hashes of the chunks, in order, repetitions included. A content that is missing here must be
+    /// model, or was refused by it. With the hashes of the chunks, in order, repetitions included. A content that is missing here must be
     /// read and given to `commit` anew; that is harmless where the store has it.
     pub contents: Vec<(ContentKey, Box<[ChunkHash]>)>,
     /// Texts that have a vector by the model.
     pub embedded: Vec<ChunkHash>,
+    /// Texts that the model refused.
+    pub refused: Vec<ChunkHash>,
+    /// Those of them that are to be tried again, and what they say.
+    pub again: Vec<(ChunkHash, Arc<str>)>,
     /// Texts that are in the index.
     pub live: Vec<ChunkHash>,
 }
@@ -85,6 +89,13 @@ fn read(
             .filter(|text| text.embedded)
             .map(|text| text.hash)
             .collect(),
+        refused: texts
+            .iter()
+            .flatten()
+            .filter(|text| text.refused)
+            .map(|text| text.hash)
+            .collect(),
+        again: again(connection, model)?,
         live: live(connection, &texts)?,
     })
 }
@@ -93,6 +104,7 @@ fn read(
 struct Text {
     hash: ChunkHash,
     embedded: bool,
+    refused: bool,
 }
 
 /// By label. Labels are dense, which makes a vector smaller and faster than a map.
@@ -108,6 +120,7 @@ fn texts(connection: &Connection, model: i64) -> rusqlite::Result<Vec<Option<Tex
         texts[row.get::<_, i64>(0)? as usize] = Some(Text {
             hash: row.get::<_, Sql<ChunkHash>>(1)?.0,
             embedded: false,
+            refused: false,
         });
     }
     let mut statement = connection.prepare(
@@ -119,7 +132,26 @@ fn texts(connection: &Connection, model: i64) -> rusqlite::Result<Vec<Option<Tex
             text.embedded = true;
         }
     }
+    let mut statement = connection.prepare("SELECT text_id FROM refusals WHERE model_id = ?")?;
+    let mut rows = statement.query([model])?;
+    while let Some(row) = rows.next()? {
+        if let Some(Some(text)) = texts.get_mut(row.get::<_, i64>(0)? as usize) {
+            text.refused = !text.embedded;
+        }
+    }
     Ok(texts)
+}
+
+fn again(connection: &Connection, model: i64) -> rusqlite::Result<Vec<(ChunkHash, Arc<str>)>> {
+    connection
+        .prepare(
+            "SELECT t.hash, t.text FROM refusals r JOIN texts t ON t.id = r.text_id \
+             WHERE r.model_id = ? AND r.again = 1 AND t.text IS NOT NULL",
+        )?
+        .query_map([model], |row| {
+            Ok((row.get::<_, Sql<ChunkHash>>(0)?.0, row.get(1)?))
+        })?
+        .collect()
 }
 
 /// By id.
@@ -175,7 +207,7 @@ fn whole_contents(
                 break;
             }
             match texts.get(label) {
-                Some(Some(text)) if text.embedded => hashes.push(text.hash),
+                Some(Some(text)) if text.embedded || text.refused => hashes.push(text.hash),
                 _ => embedded = false,
             }
         }

@@ -22,6 +22,10 @@ pub enum Row {
     Content(Arc<ContentRow>),
     /// A text was embedded for the first time by the model of this run.
     Embedding(EmbeddingRow),
+    /// The model of this run has no vector for a text: it stays out of the index.
+    Refusal(RefusalRow),
+    /// A text that was refused is to be tried again by the next run.
+    Again(ChunkHash),
     /// A chunk text joined (+1) or left (−1) the live index. The net sum of one chunk within an epoch is −1, 0 or +1.
     Live(ChunkHash, i8),
 }
@@ -195,4 +199,15 @@ pub struct EmbeddingRow {
     pub text: Arc<str>,
     /// `[d]` f32, unit L2 norm.
     pub vector: Arc<[f32]>,
+}
+
+/// A text that the model has no vector for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusalRow {
+    /// The text's hash.
+    pub hash: ChunkHash,
+    /// The text.
+    pub text: Arc<str>,
+    /// Why, and what to do. Of no record and no line: the text may lie at many places.
+    pub failure: Failure,
 }

@@ -15,7 +15,7 @@ pub(super) const APPLICATION_ID: i64 = 0x464C_444D;
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Step `i` leads from version `i` to `i + 1`. A step that was released is never edited: a store that ran it exists.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// Brings a store of version `found` to [`VERSION`], one transaction a step: a crash leaves a version, never half of one.
 pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
@@ -177,4 +177,19 @@ CREATE TABLE epochs (              -- commits, for display only: no order comes 
 ) STRICT;
 
 INSERT INTO meta VALUES ('upper', 1), ('generation', 0), ('model', 0), ('model_since', 1);
+";
+
+/// Texts that the model refused.
+const V2: &str = "
+CREATE TABLE refusals (            -- texts that a model has no vector for: they stay out of the index
+  model_id INTEGER NOT NULL REFERENCES models,
+  text_id  INTEGER NOT NULL REFERENCES texts,
+  since    INTEGER NOT NULL,       -- epoch in which it was refused for the first time
+  attempts INTEGER NOT NULL,       -- how often it was
+  again    INTEGER NOT NULL,       -- 1: the next run tries once more
+  reason   TEXT NOT NULL,          -- stable name
+  message  TEXT NOT NULL,          -- what happened
+  advice   TEXT NOT NULL,          -- what to do about it
+  PRIMARY KEY (model_id, text_id)
+) STRICT, WITHOUT ROWID;
 ";

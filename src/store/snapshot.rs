@@ -61,6 +61,8 @@ pub struct Counts {
     pub documents: u64,
     /// Chunks in the index; a copy counts again.
     pub chunks: u64,
+    /// Chunks that are not, because the model refused their texts; a copy counts again.
+    pub refused: u64,
     /// Texts that have a vector by the model, in the index or remembered.
     pub embeddings: u64,
     /// Texts in the index.
@@ -153,6 +155,13 @@ impl Snapshot {
                 [],
                 |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
             )?;
+            counts.refused = connection.query_row(
+                "SELECT count(*) FROM refusals g JOIN chunks c ON c.text_id = g.text_id \
+                 JOIN segments s ON s.content_id = c.content_id AND s.removed IS NULL WHERE g.model_id = ?",
+                [self.model_id],
+                |row| row.get(0).map(unsigned),
+            )?;
+            counts.chunks = counts.chunks.saturating_sub(counts.refused);
             let count = |sql, model: &[i64]| {
                 connection.query_row(sql, rusqlite::params_from_iter(model), |row| row.get(0).map(unsigned))
             };
@@ -205,16 +214,17 @@ impl Snapshot {
         })
     }
 
-    /// Every live label with its vector of `model().dimension` numbers, by ascending label; constant memory.
+    /// Every live label with its vector of `model().dimension` numbers, by ascending label; constant memory. One without
+    /// such a vector is passed over: the next run embeds it again.
     ///
     /// # Errors
-    /// `Broken` if a live text has no vector of that length; otherwise as SQLite says.
+    /// As SQLite says.
     pub fn for_each_live_vector(
         &self,
         mut each: impl FnMut(Label, &[f32]),
     ) -> Result<(), StoreError> {
         let mut vector = vec![0.0; self.model.dimension];
-        let mut fault = None;
+        let mut without = 0u64;
         self.ask(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT l.text_id, e.vector FROM live l LEFT JOIN embeddings e \
@@ -225,18 +235,24 @@ impl Snapshot {
                 let label = row.get(0)?;
                 match row.get_ref(1)?.as_blob_or_null()? {
                     Some(bytes) if decode_vector(bytes, &mut vector) => each(label, &vector),
-                    _ => fault = fault.or(Some(label)),
+                    _ => without += 1,
                 }
             }
             Ok(())
         })?;
-        fault.map_or(Ok(()), |label| Err(self.no_vector(label)))
+        if without > 0 {
+            tracing::warn!(
+                texts = without,
+                "texts of the index have no usable vector and are not found; the next start of a run embeds them again"
+            );
+        }
+        Ok(())
     }
 
-    /// The vectors of `labels`, one call each, in their order.
+    /// The vectors of `labels`, one call each, in their order; none for a label that has none by the model.
     ///
     /// # Errors
-    /// `Broken` if one has no vector by the model; otherwise as SQLite says.
+    /// As SQLite says.
     pub fn vectors(
         &self,
         labels: impl IntoIterator<Item = Label>,
@@ -244,10 +260,9 @@ impl Snapshot {
     ) -> Result<(), StoreError> {
         let mut vector = vec![0.0; self.model.dimension];
         for label in labels {
-            if !self.read_vector(label, &mut vector)? {
-                return Err(self.no_vector(label));
+            if self.read_vector(label, &mut vector)? {
+                each(label, &vector);
             }
-            each(label, &vector);
         }
         Ok(())
     }
@@ -272,13 +287,6 @@ impl Snapshot {
                 None => Ok(false),
             }
         })
-    }
-
-    fn no_vector(&self, label: Label) -> StoreError {
-        let dimension = self.model.dimension;
-        StoreError::broken(format!(
-            "text {label} has no vector of {dimension} numbers by the model"
-        ))
     }
 
     /// Every live label with its text, by ascending label; constant memory.

@@ -193,3 +193,29 @@ fn a_large_file_resumes_in_the_middle() {
     }
     place.is_right(&place.expected(&model));
 }
+
+/// For a moment after a kill the socket still takes calls. A search then answers from the index itself.
+#[test]
+fn a_search_answers_although_the_run_has_just_died() {
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+    let place = Place::new();
+    fs::write(
+        place.files().join("note.txt"),
+        "The grey hose leaked behind the cabinet.",
+    )
+    .unwrap();
+    finish(&place);
+    let socket = UnixListener::bind(place.state().join("control.sock")).unwrap();
+    let dying = std::thread::spawn(move || drop(socket.accept().unwrap()));
+    let mut search = Command::new(env!("CARGO_BIN_EXE_floodmark"));
+    search
+        .args(["search", "a hose that leaks", "--json", "--state"])
+        .arg(place.state())
+        .current_dir(place.0.path());
+    let output = search.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("note.txt"));
+    dying.join().unwrap();
+}

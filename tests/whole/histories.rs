@@ -167,12 +167,19 @@ fn embedded_once(asked: &Asked) {
 }
 
 fn watched(workers: usize, rounds: &[Vec<Action>]) {
+    followed(workers, rounds.len(), |round, files| {
+        rounds[round].iter().for_each(|action| action.act(files));
+    });
+}
+
+/// A run that watches, while `round` does something to the folder.
+fn followed(workers: usize, rounds: usize, round: impl Fn(usize, &Path)) {
     let (place, asked) = (Place::new(), Asked::default());
     let run = place.start(place.options(Mode::Watch, workers), &asked);
     let handle = run.handle();
     let stop = Stop(handle.clone());
-    for actions in rounds {
-        actions.iter().for_each(|action| action.act(&place.files()));
+    for number in 0..rounds {
+        round(number, &place.files());
         let expected = place.expected(&Words);
         wait(
             "the index to follow",
@@ -247,6 +254,58 @@ fn a_folder_that_takes_the_place_of_an_emptied_one_is_followed() {
     };
     let rounds: Vec<Vec<Action>> = (0..40).flat_map(round).collect();
     watched(1, &rounds);
+}
+
+/// Renames a folder away and back, before anybody has had the time to look.
+#[test]
+fn a_folder_that_is_renamed_away_and_back_is_followed() {
+    let (a, b) = (0, 2);
+    let (page_in_deep, table_in_b) = (2 * FOLDERS.len() + 2, 4 * FOLDERS.len() + 3);
+    let round = |seed| {
+        vec![
+            Action::Write(page_in_deep, seed),
+            Action::RenameFolder(a, b),
+            Action::Write(table_in_b, seed),
+            Action::RenameFolder(b, a),
+        ]
+    };
+    let rounds: Vec<Vec<Action>> = (0..40).map(round).collect();
+    watched(1, &rounds);
+}
+
+/// Several at once write, move and rename folders, each below a folder of his own that is renamed as well.
+#[test]
+fn a_storm_of_renamed_folders_is_followed() {
+    const STORMS: usize = 4;
+    let storm = |number: u64, files: &Path| {
+        let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut dice = move |sides: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as usize % sides
+        };
+        let homes = [0, 1].map(|at| files.join(format!("{}-{at}", number % STORMS as u64)));
+        for _ in 0..60 {
+            let home = &homes[dice(2)];
+            let (file, seed) = (dice(FOLDERS.len() * NAMES.len()), dice(256) as u8);
+            match dice(8) {
+                0..3 => Action::Write(file, seed).act(home),
+                3 => Action::Move(file, dice(24)).act(home),
+                4 => Action::Delete(file).act(home),
+                5..7 => Action::RenameFolder(dice(3), dice(3)).act(home),
+                // What is in the way stays there.
+                _ => drop(fs::rename(home, &homes[dice(2)])),
+            }
+        }
+    };
+    followed(3, 8, |round, files| {
+        std::thread::scope(|scope| {
+            for number in 0..STORMS {
+                scope.spawn(move || storm((round * STORMS + number) as u64, files));
+            }
+        });
+    });
 }
 
 fn once(place: &Place, asked: &Asked) {

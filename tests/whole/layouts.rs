@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::support::{ExportLine, Place, builtin, copy_corpus, exported, records};
+use super::support::{ExportLine, Place, builtin, copy_corpus, exported, poll, records, wait};
 
 /// Who works on it.
 #[derive(Clone, Copy, Debug)]
@@ -139,5 +139,61 @@ fn every_layout_gives_the_same_index_and_takes_over_from_every_other() {
             exports.iter().all(|export| *export == exports[0]),
             "round {round}, vectors included"
         );
+    }
+}
+
+/// A process of a cluster of two that goes on watching.
+fn member(place: &Place, hosts: &Path, process: &str, more: &[&str]) -> Child {
+    let mut command = place.program(&["run", "--processes", "2", "--process", process]);
+    command.arg("--hosts").arg(hosts).args(more);
+    spawn(command)
+}
+
+/// The last words of a process that must end by itself.
+fn last_words(child: Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+#[test]
+fn a_process_whose_cluster_never_comes_together_ends_and_says_so() {
+    let place = Place::new();
+    let hosts = hosts(&place);
+    for process in ["0", "1"] {
+        let alone = member(&place, &hosts, process, &["--cluster-timeout", "1s"]);
+        let said = last_words(alone);
+        let expected = format!("did not come together within 1 s: process {process} of 127.0.0.1:");
+        assert!(said.contains(&expected), "{said}");
+        assert!(said.contains("cluster-timeout"), "{said}");
+    }
+}
+
+#[test]
+fn a_process_that_dies_ends_the_whole_cluster() {
+    for dies in [0, 1] {
+        let place = Place::new();
+        fs::write(place.files().join("gauge.jsonl"), records(0, 20)).unwrap();
+        let hosts = hosts(&place);
+        let mut members = vec![
+            member(&place, &hosts, "0", &[]),
+            member(&place, &hosts, "1", &[]),
+        ];
+        wait("both to work together", poll, || {
+            let live = place
+                .snapshot()
+                .map(|snapshot| snapshot.status().unwrap().live);
+            (live == Some(20)).then_some(()).ok_or(format!("{live:?}"))
+        });
+        let mut dead = members.remove(dies);
+        dead.kill().unwrap();
+        dead.wait().unwrap();
+        let said = last_words(members.remove(0));
+        assert!(
+            said.contains("another process of the cluster has ended"),
+            "{said}"
+        );
+        assert!(!said.contains("a defect of floodmark"), "{said}");
     }
 }

@@ -252,6 +252,7 @@ pub fn fake_engine(asked: &Asked) -> Engine {
             id: "hashing".into(),
             dimension: 8,
         },
+        ward: None,
     }
 }
 
@@ -308,6 +309,7 @@ impl Place {
             on_bad: OnBad::Drop,
             failed_dir: None,
             layout: Layout::Threads(workers),
+            cluster_timeout: STUCK,
             clock: || 0,
         }
     }

@@ -12,7 +12,9 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use floodmark_operators::chunk::{Chunk, Chunks, chunk};
 use floodmark_operators::commit::{Ledger, commit};
 use floodmark_operators::dedup::dedup;
-use floodmark_operators::embed::{Embedded, Embedder, Embedders, Text, Vector, embed};
+use floodmark_operators::embed::{
+    Embedded, Embedder, Embedders, Stored as Kept, Text, Vector, embed,
+};
 use floodmark_operators::expand::{Composition, expand, remember};
 use floodmark_operators::fingerprint::{Finding, Fingerprint, fingerprint};
 use floodmark_operators::keys::{ChunkHash, ContentKey, Epoch, PathKey};
@@ -146,6 +148,7 @@ impl Chunk for Hands {
                     Text {
                         text: text(id).into(),
                         tokens: u32::from(id % 7) + 1,
+                        again: false,
                     },
                 )
             })
@@ -548,7 +551,7 @@ fn build(
             .map(|fresh| fresh.texts.clone())
             .unwrap_or_default()
     });
-    let persisted: Vec<ChunkHash> = stored.vectors.into_iter().collect();
+    let persisted: Vec<Kept> = stored.vectors.into_iter().map(Kept::Vector).collect();
     let embedded = embed(chunks, texts, persisted.to_stream(scope), embedders, 9);
 
     let of_gone = gone.map(|path| Out::File(path, None, true));
@@ -562,7 +565,7 @@ fn build(
     let of_texts = embedded.flat_map(|embedded| match embedded {
         Embedded::New(hash, ..) => Some(Out::New(hash)),
         Embedded::Live(hash, diff) => Some(Out::Live(hash, diff)),
-        Embedded::Failed(..) => None,
+        Embedded::Refused(..) => None,
     });
     commit(
         recovered

@@ -153,6 +153,34 @@ fn a_storm_of_new_folders_misses_nothing() {
 }
 
 #[test]
+fn a_storm_of_renamed_folders_misses_nothing() {
+    let tree = Tree::new();
+    let mut follower = Follower::new(&tree);
+    let root = tree.path("");
+    let writer = std::thread::spawn(move || {
+        for i in 0..200 {
+            let (here, there) = (root.join("here"), root.join("there"));
+            fs::create_dir_all(here.join("a/b")).unwrap();
+            fs::write(here.join(format!("a/b/{i}")), i.to_string()).unwrap();
+            fs::rename(&here, &there).unwrap();
+            fs::write(there.join(format!("a/{i}")), i.to_string()).unwrap();
+            fs::rename(there.join("a"), root.join("a")).unwrap();
+            fs::rename(&there, &here).unwrap();
+            fs::write(root.join(format!("a/b/late{i}")), i.to_string()).unwrap();
+            fs::rename(root.join("a"), here.join("a")).unwrap();
+        }
+    });
+    while !writer.is_finished() {
+        if let Ok(event) = follower.events.recv_timeout(Duration::from_millis(1)) {
+            follower.follow(event);
+        }
+    }
+    writer.join().unwrap();
+    follower.catch_up();
+    assert_eq!(follower.known.len(), 600);
+}
+
+#[test]
 fn a_renamed_tree_is_followed_and_stays_watched() {
     let tree = Tree::of(&[("old/a", "1"), ("old/deep/er/b", "2")]);
     let mut follower = Follower::new(&tree);

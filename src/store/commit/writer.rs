@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::Batch;
 use crate::store::codec::{Sql, encode_vector, signed, unsigned, vector_fault};
 use crate::store::error::{Context, StoreError};
-use crate::store::row::{ContentRow, EmbeddingRow, FileRow, FileState, SegmentRow};
+use crate::store::row::{ContentRow, EmbeddingRow, FileRow, FileState, RefusalRow, SegmentRow};
 use crate::store::{Label, file};
 
 /// Writes one batch. Ids are looked up once a key.
@@ -52,6 +52,12 @@ impl<'a> Writer<'a> {
         for row in &batch.embeddings {
             self.embedding(row)?;
         }
+        for (epoch, row) in &batch.refusals {
+            self.refusal(*epoch, row).context("commit to", self.path)?;
+        }
+        for hash in &batch.again {
+            self.again(*hash).context("commit to", self.path)?;
+        }
         for row in &batch.contents {
             self.content(row).context("commit to", self.path)?;
         }
@@ -87,9 +93,47 @@ impl<'a> Writer<'a> {
             encode_vector(&row.vector, &mut self.bytes);
             self.tx
                 .prepare_cached("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)")?
-                .execute(params![self.model, known.id(), self.bytes])
+                .execute(params![self.model, known.id(), self.bytes])?;
+            self.tx
+                .prepare_cached("DELETE FROM refusals WHERE model_id = ? AND text_id = ?")?
+                .execute(params![self.model, known.id()])
         };
         write().context("commit to", self.path).map(|_| ())
+    }
+
+    fn refusal(&mut self, epoch: Epoch, row: &RefusalRow) -> rusqlite::Result<()> {
+        let known = text_id(self.tx, &mut self.texts, row.hash, Some(&row.text))?;
+        if let Known::Before(id) = known {
+            self.tx
+                .prepare_cached("UPDATE texts SET text = ? WHERE id = ? AND text IS NULL")?
+                .execute(params![row.text, id])?;
+        }
+        let failure = &row.failure;
+        self.tx
+            .prepare_cached(
+                "INSERT INTO refusals VALUES (?, ?, ?, 1, 0, ?, ?, ?) ON CONFLICT DO UPDATE SET \
+                 attempts = attempts + 1, again = 0, reason = excluded.reason, message = excluded.message, \
+                 advice = excluded.advice",
+            )?
+            .execute(params![
+                self.model,
+                known.id(),
+                signed(epoch),
+                failure.reason,
+                failure.message,
+                failure.advice,
+            ])
+            .map(|_| ())
+    }
+
+    fn again(&mut self, hash: ChunkHash) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached(
+                "UPDATE refusals SET again = 1 WHERE model_id = ? \
+                 AND text_id = (SELECT id FROM texts WHERE hash = ?)",
+            )?
+            .execute(params![self.model, Sql(hash)])
+            .map(|_| ())
     }
 
     fn content(&mut self, row: &ContentRow) -> rusqlite::Result<()> {

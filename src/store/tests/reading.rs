@@ -78,6 +78,7 @@ fn every_answer_about_a_text_and_a_file() {
         documents: 6,
         chunks: 6,
         embeddings: 4,
+        refused: 0,
         live: 4,
         last_commit_ms,
     };

@@ -1,0 +1,187 @@
+//! The queue by hand: what is heard in which order, and what is looked at then.
+
+use std::path::Path;
+
+use crossbeam_channel::unbounded;
+
+use super::*;
+use crate::sources::{Roots, Selection, SourceOptions, key};
+
+/// A queue over one folder, and both of its ends.
+struct Rig {
+    queue: Queue,
+    arrivals: Sender<Arrival>,
+    doubts: Receiver<Name>,
+    selection: Selection,
+    progress: Arc<Progress>,
+    epoch: Epoch,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SourceOptions {
+            inputs: vec![folder.path().to_owned()],
+            ..SourceOptions::default()
+        };
+        let state = folder.path().join("state");
+        let roots = Roots::resolve(&options, &state).unwrap();
+        let paths = roots.iter().map(|root| root.path.clone()).collect();
+        let selection = Selection::new(&options, roots, &state).unwrap();
+        let (arrivals, arrived) = unbounded();
+        let (doubted, doubts) = unbounded();
+        let progress = Arc::<Progress>::default();
+        let queue = Queue::new(
+            paths,
+            Vec::new(),
+            (arrived, doubted),
+            Pace {
+                in_flight: 4,
+                target_ms: 50,
+                once: true,
+            },
+            progress.clone(),
+            WakerSlot::default(),
+            None,
+        );
+        Self {
+            queue,
+            arrivals,
+            doubts,
+            selection,
+            progress,
+            epoch: 1,
+            _folder: folder,
+        }
+    }
+
+    fn hear(&self, arrival: Arrival) {
+        self.arrivals.send(arrival).unwrap();
+    }
+
+    fn found(&self, path: &str, ino: u64, pass: Option<u64>) {
+        let found = Found {
+            root: 0,
+            path: path.into(),
+            identity: identity(ino),
+        };
+        self.hear(Arrival::Found(vec![found], pass));
+    }
+
+    /// A pass over everything ends that saw nothing but what it said before.
+    fn scanned(&self, pass: u64) {
+        self.hear(Arrival::Scanned(
+            pass,
+            ScanReport::listed(&self.selection, 0),
+        ));
+    }
+
+    fn committed(&self, path: &str, state: FileState, ino: Option<u64>) {
+        let root = self.queue.roots[0].clone();
+        self.hear(Arrival::Committed(vec![FileRow {
+            key: key(&root, Path::new(path)),
+            root,
+            path: path.into(),
+            identity: ino.map(identity),
+            state,
+            retire: Vec::new(),
+        }]));
+    }
+
+    /// What goes into the next epoch: path, and whether it is known to be gone. `None`: the queue is done.
+    fn next(&mut self) -> Option<Vec<(String, bool)>> {
+        let epoch = self.epoch;
+        self.epoch += 1;
+        match self.queue.next(epoch, epoch) {
+            Next::Batch(hints) => Some(
+                hints
+                    .into_iter()
+                    .map(|hint| (hint.path.to_str().unwrap().to_owned(), hint.gone))
+                    .collect(),
+            ),
+            Next::Idle => Some(Vec::new()),
+            Next::Done => None,
+        }
+    }
+}
+
+fn identity(ino: u64) -> Identity {
+    Identity {
+        dev: 1,
+        ino,
+        size: 10,
+        mtime_ns: 0,
+        ctime_ns: 0,
+    }
+}
+
+fn indexed() -> FileState {
+    FileState::Indexed {
+        format: crate::formats::Format::Text,
+        content: floodmark_operators::keys::ContentHash::of(&[b"a"]),
+        generation: 0,
+        segments: 1,
+    }
+}
+
+fn look(path: &str) -> Option<Vec<(String, bool)>> {
+    Some(vec![(path.to_owned(), false)])
+}
+
+/// A folder is renamed away and back: one pass sees its file, the next does not, the reader does not find it either, and
+/// only then comes the answer about it.
+#[test]
+fn a_doubt_about_a_file_that_is_forgotten_meanwhile_is_no_longer_waited_for() {
+    let mut rig = Rig::new();
+    rig.found("a/page.md", 7, Some(1));
+    rig.scanned(2);
+    assert_eq!(rig.next(), look("a/page.md"));
+    assert_eq!(rig.doubts.try_recv(), Ok((0, "a/page.md".into())));
+    rig.committed("a/page.md", FileState::Gone, None);
+    assert_eq!(rig.next(), None, "nothing is left to wait for");
+    assert_eq!(rig.progress.files(), 0);
+    rig.hear(Arrival::Gone((0, "a/page.md".into())));
+    assert_eq!(rig.next(), None);
+    assert_eq!(rig.progress.files(), 0);
+}
+
+/// One thread sees the file come back while its going is on its way to the store; another one's pass, which began before,
+/// ends without having seen it.
+#[test]
+fn a_file_that_one_saw_and_another_did_not_is_looked_at_again() {
+    let mut rig = Rig::new();
+    rig.found("a/page.md", 7, Some(1));
+    assert_eq!(rig.next(), look("a/page.md"));
+    rig.committed("a/page.md", indexed(), Some(7));
+    rig.hear(Arrival::Gone((0, "a/page.md".into())));
+    assert_eq!(rig.next(), Some(vec![("a/page.md".to_owned(), true)]));
+    rig.found("a/page.md", 7, None);
+    rig.scanned(2);
+    rig.committed("a/page.md", FileState::Gone, None);
+    assert_eq!(rig.next(), look("a/page.md"));
+}
+
+/// The same with two versions: the newer one is heard of first.
+#[test]
+fn of_two_versions_that_were_seen_meanwhile_none_is_taken_for_the_last() {
+    let mut rig = Rig::new();
+    rig.found("page.md", 7, Some(1));
+    assert_eq!(rig.next(), look("page.md"));
+    rig.found("page.md", 8, Some(2));
+    rig.found("page.md", 7, Some(1));
+    rig.committed("page.md", indexed(), Some(7));
+    assert_eq!(rig.next(), look("page.md"));
+}
+
+#[test]
+fn a_file_that_was_seen_as_it_was_read_is_left_alone() {
+    let mut rig = Rig::new();
+    rig.found("page.md", 7, Some(1));
+    assert_eq!(rig.next(), look("page.md"));
+    rig.found("page.md", 7, Some(2));
+    rig.found("page.md", 7, Some(3));
+    rig.scanned(3);
+    rig.committed("page.md", indexed(), Some(7));
+    assert_eq!(rig.next(), None);
+}
