@@ -141,7 +141,7 @@ fn of_an_index(all: &[f32], live: u64) -> Sample {
         rows.len()
     );
     let apart = rows.len() / QUERIES;
-    let asks = |at: usize| at % apart == 0 && at / apart < QUERIES;
+    let asks = |at: usize| at.is_multiple_of(apart) && at / apart < QUERIES;
     let queries = (0..rows.len()).filter(|at| asks(*at));
     let queries = queries.flat_map(|at| rows[at]).copied().collect();
     let others: Vec<usize> = (0..rows.len()).filter(|at| !asks(*at)).collect();

@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_answer_and_only_inside() {
         assert!(!contained());
-        assert_eq!(contain(|| contained()), Ok(true));
+        assert_eq!(contain(contained), Ok(true));
         let said = contain(|| -> () { panic!("at {}", 7) });
         assert_eq!(said, Err("at 7".to_owned()));
         assert!(!contained());

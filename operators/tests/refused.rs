@@ -52,8 +52,11 @@ fn short(embedded: &Embedded) -> String {
     }
 }
 
-/// Epoch by epoch: what is wanted (with a text if it is to be brought along), what is tried again, and what comes out.
-fn check(stored: Vec<Stored>, steps: &[(&[(&str, isize)], &[&str], bool, &[&str])]) -> usize {
+/// An epoch: what is wanted (with a text if it is to be brought along), what is tried again, whether the model has healed, and
+/// what comes out.
+type Step<'a> = (&'a [(&'a str, isize)], &'a [&'a str], bool, &'a [&'a str]);
+
+fn check(stored: Vec<Stored>, steps: &[Step<'_>]) -> usize {
     let picky = Picky::default();
     let model = picky.clone();
     let steps: Vec<_> = steps

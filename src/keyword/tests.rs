@@ -474,9 +474,11 @@ fn changes_that_are_no_longer_known_are_made_up_for() {
 #[test]
 fn queries_beside_a_writer_see_one_epoch_each() {
     let dir = tempfile::tempdir().unwrap();
-    let mut source = Memory::default();
     // In every epoch one text with the word leaves and one arrives.
-    source.others = (1..=200).map(|n| (n, format!("steady word{n}"))).collect();
+    let mut source = Memory {
+        others: (1..=200).map(|n| (n, format!("steady word{n}"))).collect(),
+        ..Memory::default()
+    };
     source.commit([(1, 1)]);
     let mut view = open(dir.path(), &source);
     let (reader, done) = (view.reader(), AtomicBool::new(false));

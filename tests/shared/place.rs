@@ -1,5 +1,8 @@
 //! A folder of its own for each test, and the program called in it as a person would.
 
+// Each test binary has a copy of this module, and none needs all of it.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
