@@ -272,7 +272,12 @@ mod tests {
         let found = scores(&query, &[], &[candidate(1.0, 1.0); 3], &texts);
         assert_eq!(found, [0.0; 3]);
         let empty = vectors(Array2::zeros((0, 2)));
-        let found = scores(&empty, &[], &[candidate(1.0, 1.0)], std::slice::from_ref(&empty));
+        let found = scores(
+            &empty,
+            &[],
+            &[candidate(1.0, 1.0)],
+            std::slice::from_ref(&empty),
+        );
         assert_eq!(found, [0.0]);
     }
 }

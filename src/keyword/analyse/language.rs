@@ -46,7 +46,8 @@ pub const LANGUAGES: [(&str, Language); 18] = [
 const SIGNS: &[(&str, &str)] = &[
     (
         "english",
-        "the of and to in is that for it with as was on are by this be from or an at not which have you we can",
+        "the of a and to in is that for it with as was on are by this be from or an at not which have you we can i he his but \
+         they all were will has their what how when who there do if no so its one about",
     ),
     (
         "danish",
