@@ -10,8 +10,10 @@ use crate::evaluate::significance::compare;
 
 /// Settings that may differ: those that decide what is found.
 const DECIDE: &[&str] = &["formats", "chunks", "model", "index", "search"];
-/// Of those, the ones that only a query goes by: two such configurations share an index.
+/// Of those, the ones that only a query goes by: two such configurations share a state.
 const OF_A_QUERY: &[&str] = &["search"];
+/// And a setting whose view is made anew from the same state, without embedding anything again.
+const OF_A_VIEW: &str = "language";
 
 /// One configuration.
 pub(super) struct Configuration {
@@ -61,7 +63,8 @@ pub(super) fn configurations(config: &Config) -> Result<Vec<Configuration>, CliE
                 "the two configurations are the same".to_owned(),
             ));
         }
-        if !changed.iter().all(|key| is_in(key, OF_A_QUERY)) {
+        let shared = |key: &&Key| is_in(key, OF_A_QUERY) || key.name == OF_A_VIEW;
+        if !changed.iter().all(shared) {
             (first.folder, second.folder) = (Some("a"), Some("b"));
         }
     }
