@@ -13,9 +13,6 @@ use super::view::Options;
 use super::{IndexError, build};
 use crate::fault;
 
-/// Builds kept on the disk: the one that answers and the one before.
-const KEPT: usize = 2;
-
 /// What a background build hands over.
 pub(super) struct Built {
     pub stored: Stored,
@@ -205,7 +202,7 @@ fn make_and_write(
         recall: made.recall,
     };
     let stored = disk::write(dir, made.ann, &made.labels, draft)?;
-    if let Err(error) = disk::prune(dir, KEPT) {
+    if let Err(error) = disk::prune(dir) {
         tracing::warn!(%error, "old builds of the vector view stay on the disk");
     }
     fault::pass("view.built");

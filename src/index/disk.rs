@@ -23,6 +23,8 @@ use super::faiss::Ann;
 use super::policy::Kind;
 use crate::fault;
 
+/// Builds kept on the disk: the one that answers and the one before.
+const KEPT: usize = 2;
 const FORMAT: u32 = 1;
 const CURRENT: &str = "current";
 const BUILDS: &str = "builds";
@@ -295,9 +297,9 @@ pub(super) fn oldest_epoch(dir: &Path) -> Option<Epoch> {
         .min()
 }
 
-/// Removes all but the `keep` most promising builds, and what was left unfinished.
-pub(super) fn prune(dir: &Path, keep: usize) -> Result<(), IndexError> {
-    for old in candidates(dir).into_iter().skip(keep) {
+/// Removes all but the [`KEPT`] most promising builds, and what was left unfinished.
+pub(super) fn prune(dir: &Path) -> Result<(), IndexError> {
+    for old in candidates(dir).into_iter().skip(KEPT) {
         at("view.prune", &old)?;
         remove(&old)?;
     }
@@ -305,7 +307,7 @@ pub(super) fn prune(dir: &Path, keep: usize) -> Result<(), IndexError> {
 }
 
 /// Removes what a crash left unfinished.
-pub(super) fn tidy(dir: &Path) -> Result<(), IndexError> {
+fn tidy(dir: &Path) -> Result<(), IndexError> {
     let builds = dir.join(BUILDS);
     at("view.tidy", &builds)?;
     let entries = match fs::read_dir(&builds) {

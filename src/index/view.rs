@@ -119,7 +119,7 @@ impl VectorView {
             // A folder that can't be made is no reason not to answer: each build will try again and say so.
             if let Err(error) = fs::create_dir_all(dir)
                 .map_err(|e| IndexError::io("create", dir, e))
-                .and_then(|()| disk::tidy(dir))
+                .and_then(|()| disk::prune(dir))
             {
                 tracing::warn!(%error, "the folder of the vector view can't be written");
             }
