@@ -48,8 +48,15 @@ pub struct Server {
 
 impl Server {
     /// Serves the folder whose lock is held. The lock shows that a socket lying there has no server: it is replaced.
+    ///
+    /// # Errors
+    /// The socket can't be made, or there is no thread for it; the error names the folder.
     pub fn start(lock: &RunLock, handler: Arc<dyn Handler>) -> io::Result<Self> {
-        let listener = bind(lock.state())?;
+        let listener = bind(lock.state()).map_err(|error| {
+            let (socket, folder) = (SOCKET, lock.state().display());
+            let what = format!("can't make the socket {socket} in {folder}: {error}");
+            io::Error::new(error.kind(), what)
+        })?;
         let stopping = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopping);
         let acceptor = std::thread::Builder::new()
