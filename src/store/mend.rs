@@ -105,7 +105,10 @@ fn forget(tx: &Transaction<'_>, doubts: &Doubts, epoch: i64, model: i64) -> rusq
     // A text is in the index only with a vector: it leaves, and joins again when it is embedded anew.
     let mut leave =
         tx.prepare("DELETE FROM live WHERE text_id = (SELECT id FROM texts WHERE hash = ?)")?;
+    // Its text too: it is written again with the vector.
+    let mut unsay = tx.prepare("UPDATE texts SET text = NULL WHERE hash = ?")?;
     for &hash in &doubts.texts {
+        unsay.execute([Sql(hash)])?;
         vector.execute(params![model, Sql(hash)])?;
         leave.execute([Sql(hash)])?;
     }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::Batch;
 use crate::fault;
-use crate::store::codec::{Sql, encode_vector, signed, unsigned, vector_fault};
+use crate::store::codec::{Sql, encode_vector, signed, unsigned, vector_fault, vector_sum};
 use crate::store::error::{Context, StoreError};
 use crate::store::row::{ContentRow, EmbeddingRow, FileRow, FileState, SegmentRow};
 use crate::store::{Label, file};
@@ -91,9 +91,12 @@ impl<'a> Writer<'a> {
                     .execute(params![row.text, id])?;
             }
             encode_vector(&row.vector, &mut self.bytes);
+            let sum = vector_sum(self.model, known.id(), &self.bytes);
             self.tx
-                .prepare_cached("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)")?
-                .execute(params![self.model, known.id(), self.bytes])
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO embeddings (model_id, text_id, vector, sum) VALUES (?, ?, ?, ?)",
+                )?
+                .execute(params![self.model, known.id(), self.bytes, sum])
         };
         write().context("commit to", self.path).map(|_| ())
     }
