@@ -149,7 +149,11 @@ fn obey(order: &Order, name: &str) -> io::Result<()> {
                 std::thread::park();
             }
         }
-        Action::Stop => signal(Signal::STOP),
+        Action::Stop => {
+            signal(Signal::STOP);
+            // Another thread may be the first to stop; this one must not go on meanwhile.
+            std::thread::sleep(Duration::from_millis(50));
+        }
         Action::Panic => panic!("the fail point {name} was told to"),
         Action::Eio => return Err(rustix::io::Errno::IO.into()),
         Action::Enospc => return Err(rustix::io::Errno::NOSPC.into()),

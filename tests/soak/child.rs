@@ -15,6 +15,7 @@ use floodmark::daemon::RunLock;
 use floodmark::index::{VectorView, policy::Policy, view};
 use floodmark::ingest::engine::Engine;
 use floodmark::ingest::ledger::Witness;
+use floodmark::model::runtime::unpack::{Packed, unpack};
 use floodmark::search::{StoreVectors, VIEW};
 use floodmark::service::{follower, stored_status};
 use floodmark::store::row::FileRow;
@@ -33,6 +34,11 @@ pub fn main(arguments: &[String]) -> Result<(), String> {
     fault::arm()?;
     let killed = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(killed).map_err(|error| error.to_string())?;
+    if let [unpack, cache] = arguments
+        && unpack == "unpack"
+    {
+        return unpacked(Path::new(cache));
+    }
     let [folder, mode, threads, cluster @ ..] = arguments else {
         return Err("child DIR MODE THREADS [PROCESS HOSTS]".into());
     };
@@ -52,6 +58,21 @@ pub fn main(arguments: &[String]) -> Result<(), String> {
         };
     }
     run(options)
+}
+
+/// A library of some bytes, which must be whole afterwards.
+fn unpacked(cache: &Path) -> Result<(), String> {
+    let bytes: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    let zstd = zstd::encode_all(&bytes[..], 1).map_err(|error| error.to_string())?;
+    let packed = Packed {
+        zstd: zstd.leak(),
+        blake3: blake3::hash(&bytes).to_hex().to_string().leak(),
+    };
+    let library = unpack(&packed, cache).map_err(|error| error.to_string())?;
+    match fs::read(library).is_ok_and(|read| read == bytes) {
+        true => Ok(()),
+        false => Err("it is not what was packed".into()),
+    }
 }
 
 fn run(options: Options) -> Result<(), String> {

@@ -27,7 +27,7 @@ pub enum Layout {
 pub enum Ended {
     /// By itself, with everything done.
     Done,
-    /// By SIGKILL.
+    /// By a signal.
     Killed,
     /// With this status, and these last words.
     Failed(String),
@@ -53,19 +53,38 @@ impl Drop for Life {
 impl Life {
     /// `faults`: what the process of each number does at the fail points.
     pub fn start(site: &Site, mode: &str, layout: Layout, faults: [&str; 2]) -> Self {
-        let [said, errors, seen] = ["said", "errors", "seen"].map(|name| site.folder.join(name));
+        Self::start_under(&[], site, mode, layout, faults)
+    }
+
+    /// The same as an argument of another program, which starts it.
+    pub fn start_under(
+        wrapper: &[&str],
+        site: &Site,
+        mode: &str,
+        layout: Layout,
+        faults: [&str; 2],
+    ) -> Self {
+        let [said, errors, seen] = ["said", "errors", "seen"].map(|name| site.logs.join(name));
         let _ = fs::remove_file(&seen);
         let out = [&said, &errors].map(|path| File::create(path).expect("a file for what is said"));
         let (processes, threads) = match layout {
             Layout::Threads(threads) => (1, threads),
             Layout::Processes => (2, 1),
         };
-        let hosts = site.folder.join("hosts");
+        let hosts = site.logs.join("hosts");
         if processes == 2 {
             fs::write(&hosts, addresses()).expect("a file of addresses");
         }
         let start = |process: usize| {
-            let mut command = Command::new(std::env::current_exe().expect("this program"));
+            let program = std::env::current_exe().expect("this program");
+            let mut command = match wrapper {
+                [] => Command::new(program),
+                [first, rest @ ..] => {
+                    let mut command = Command::new(first);
+                    command.args(rest).arg(program);
+                    command
+                }
+            };
             command
                 .arg("child")
                 .arg(&site.folder)
@@ -75,10 +94,13 @@ impl Life {
             }
             command
                 .env("FAULT_POINTS", faults[process])
-                .env("FAULT_POINTS_SEEN", &seen)
                 .stdin(Stdio::null())
                 .stdout(append(&out[0]))
                 .stderr(append(&out[1]));
+            // What is injected into a life is for the program, not for the list of what it came by.
+            if wrapper.is_empty() {
+                command.env("FAULT_POINTS_SEEN", &seen);
+            }
             command.spawn().expect("a child")
         };
         Self {
@@ -122,7 +144,11 @@ impl Life {
             pause = (pause * 5 / 4).min(Duration::from_millis(10));
         }
         let statuses: Vec<ExitStatus> = statuses.into_iter().flatten().collect();
-        let ended = if statuses.iter().any(|status| status.signal() == Some(9)) {
+        // SIGTERM ends a process at once that has not yet said that it wants to know: a death like others.
+        let ended = if statuses
+            .iter()
+            .any(|status| matches!(status.signal(), Some(9 | 15)))
+        {
             Ended::Killed
         } else if statuses.iter().all(ExitStatus::success) {
             Ended::Done
@@ -151,6 +177,23 @@ impl Life {
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.children[0]);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+
+    /// The process that owns the state.
+    pub fn pid(&self) -> u32 {
+        self.children[0].id()
+    }
+
+    /// Goes on after it was stopped.
+    pub fn wake(&self) {
+        let pid = rustix::process::Pid::from_child(&self.children[0]);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+    }
+
+    /// Whether a line about a fail point ends so.
+    pub fn seen(&self, end: &str) -> bool {
+        fs::read_to_string(&self.seen)
+            .is_ok_and(|seen| seen.lines().any(|line| line.ends_with(end)))
     }
 
     /// Whether the owner of the state still lives.

@@ -7,18 +7,24 @@
 //! cargo test --test soak -- kills --seed 4711 --cases 1    what a failure names: once more
 //! ```
 //!
-//! `--jobs N` histories at a time (2), `--dir DIR` instead of /dev/shm, `--json FILE` for the summary, `--list`.
+//! `--jobs N` histories at a time (2), `--dir DIR` instead of /dev/shm, `--json FILE` for the summary, `--list`, and for
+//! `points`: `--only store.commit.`
 //!
 //! A seed decides what is done to the files and where the program dies. How far its threads are then is up to the machine, so
 //! a failure that depends on it may need several tries.
 
 mod child;
+mod corrupt;
 mod history;
 mod kills;
 mod life;
+mod points;
+mod power;
 mod random;
 mod site;
+mod system;
 mod tally;
+mod two;
 
 #[path = "../whole/support.rs"]
 #[allow(
@@ -34,7 +40,9 @@ use std::time::{Duration, Instant};
 
 use tally::Tally;
 
-const SCENARIOS: &[&str] = &["kills"];
+const SCENARIOS: &[&str] = &[
+    "kills", "points", "corrupt", "two", "calls", "full", "ext4", "xfs",
+];
 
 /// How much of a scenario.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +54,7 @@ struct Budget {
     jobs: Option<usize>,
     dir: Option<PathBuf>,
     json: Option<PathBuf>,
+    only: String,
 }
 
 impl Budget {
@@ -112,6 +121,7 @@ fn read(arguments: &[String]) -> Result<Wanted, String> {
                 let minutes = value()?.parse();
                 budget.minutes = Some(minutes.map_err(|_| "--minutes: not a number")?);
             }
+            "--only" => budget.only = value()?.clone(),
             "--dir" => budget.dir = Some(value()?.into()),
             "--json" => budget.json = Some(value()?.into()),
             "--list" => {
@@ -136,7 +146,7 @@ fn read(arguments: &[String]) -> Result<Wanted, String> {
 fn scenario(name: &'static str, budget: &Budget) -> bool {
     let mut budget = budget.clone();
     if !budget.is_limited() {
-        budget.cases = Some(10);
+        budget.cases = Some(if name == "kills" { 10 } else { 1 });
         budget.seed = budget.seed.or(Some(1));
     }
     let seed = budget.seed.unwrap_or_else(|| {
@@ -144,6 +154,15 @@ fn scenario(name: &'static str, budget: &Budget) -> bool {
         now.unwrap_or_default().as_millis() as u64 * 1000
     });
     println!("{name}: seed {seed}");
+    let lacking = match name {
+        "ext4" | "xfs" => power::lacking(name),
+        "calls" | "full" => system::lacking(name),
+        _ => None,
+    };
+    if let Some(why) = lacking {
+        println!("{name}: !!! SKIPPED, NOTHING WAS TESTED: {why}");
+        return true;
+    }
     let shm = Path::new("/dev/shm");
     let dir = budget.dir.clone().unwrap_or_else(|| {
         // What a killed process wrote is in the kernel's hands; a disk would only make it slower.
@@ -206,7 +225,17 @@ fn work(
             .prefix("floodmark-soak-")
             .tempdir_in(dir);
         let folder = folder.expect("a folder to work in");
-        let done = kills::case(seed, folder.path(), tally);
+        let (folder, few) = (folder, budget.minutes.is_none());
+        let path = folder.path();
+        let done = match name {
+            "points" => points::case(seed, path, tally, few, &budget.only),
+            "corrupt" => corrupt::case(seed, path, tally, !few),
+            "two" => two::case(seed, path, tally),
+            "calls" => system::calls(seed, path, tally),
+            "full" => system::full(seed, path, tally),
+            "ext4" | "xfs" => power::case(seed, path, tally, name),
+            _ => kills::case(seed, path, tally),
+        };
         tally.case();
         if let Err(why) = done {
             let kept = folder.keep();

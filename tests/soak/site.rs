@@ -11,7 +11,7 @@ use floodmark::ingest::reading::Reading;
 use floodmark::ingest::verdict::OnBad;
 use floodmark::sources::{Identity, SourceOptions, key};
 use floodmark::store::{Reader, Snapshot, Standing, StoreError};
-use floodmark::verify::{Verifier, selection};
+use floodmark::verify::{Outcome, Verifier, selection};
 use floodmark::worker::{Layout, Mode, Options};
 use floodmark_operators::keys::{ChunkHash, Epoch};
 
@@ -90,7 +90,7 @@ impl Told {
 }
 
 /// What the store holds, as far as it may never be taken back.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub struct Durable {
     /// Epoch, text, and whether it joined or left.
     changes: BTreeSet<(i64, i64, i64)>,
@@ -101,13 +101,28 @@ pub struct Durable {
 /// A folder with files, and its state.
 pub struct Site {
     pub folder: PathBuf,
+    /// Where what its processes say is kept.
+    pub logs: PathBuf,
 }
 
 impl Site {
     pub fn new(folder: &Path) -> Self {
         let folder = folder.to_owned();
         fs::create_dir_all(folder.join("files")).expect("a folder for the files");
-        Self { folder }
+        Self {
+            logs: folder.clone(),
+            folder,
+        }
+    }
+
+    /// A site in `folder` over the files of another one.
+    pub fn at(folder: &Path, files: &Path) -> Self {
+        let _again = fs::create_dir_all(folder);
+        let _again = std::os::unix::fs::symlink(files, folder.join("files"));
+        Self {
+            folder: folder.to_owned(),
+            logs: folder.to_owned(),
+        }
     }
 
     pub fn files(&self) -> PathBuf {
@@ -121,7 +136,8 @@ impl Site {
     fn snapshot(&self) -> Result<Option<Snapshot>, String> {
         match Reader::open(&self.state()).and_then(|reader| reader.snapshot()) {
             Ok(snapshot) => Ok(Some(snapshot)),
-            Err(StoreError::Missing { .. }) => Ok(None),
+            // Older: killed between two steps of a migration.
+            Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(None),
             Err(error) => Err(format!("the store can't be read: {error}")),
         }
     }
@@ -262,7 +278,20 @@ impl Site {
         self.is_tidy()
     }
 
-    fn is_verified(&self) -> Result<(), String> {
+    /// Whether files, store and view are equal.
+    pub fn is_verified(&self) -> Result<(), String> {
+        let verdict = self.verify()?.verdict;
+        match verdict.equal {
+            true => Ok(()),
+            false => Err(format!(
+                "I1, I4: {:?} {:?}",
+                verdict.differences, verdict.not_looked
+            )),
+        }
+    }
+
+    /// What `verify` says.
+    pub fn verify(&self) -> Result<Outcome, String> {
         let (state, options) = (self.state(), options(&self.folder, Mode::Once, 1));
         let selection = selection(&options.sources, &state)?;
         let reading = Reading::new(&options.formats, Arc::new(Words), "words");
@@ -273,17 +302,7 @@ impl Site {
             model: "hashing",
             view: view_options(),
         };
-        let verdict = verifier
-            .verify(None)
-            .map_err(|error| error.to_string())?
-            .verdict;
-        match verdict.equal {
-            true => Ok(()),
-            false => Err(format!(
-                "I1, I4: {:?} {:?}",
-                verdict.differences, verdict.not_looked
-            )),
-        }
+        verifier.verify(None).map_err(|error| error.to_string())
     }
 
     fn is_tidy(&self) -> Result<(), String> {

@@ -23,6 +23,8 @@ struct Counts {
     /// By point: lives that came by, and kills there.
     points: BTreeMap<String, (u64, u64)>,
     violations: Vec<Value>,
+    /// Whatever else a scenario counts.
+    others: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -78,6 +80,11 @@ impl Tally {
             .push(json!({"seed": seed, "why": why}));
     }
 
+    /// One more of these.
+    pub fn count(&self, what: &str) {
+        *self.lock().others.entry(what.to_owned()).or_default() += 1;
+    }
+
     pub fn kills(&self) -> u64 {
         self.lock().kills
     }
@@ -102,6 +109,7 @@ impl Tally {
             "seconds": seconds.round(),
             "kills_per_second": (counts.kills as f64 / seconds * 10.0).round() / 10.0,
             "kills_by_layout": counts.layouts,
+            "counts": counts.others,
             "points": counts.points.iter().map(|(name, (lives, kills))| {
                 (name.clone(), json!({"lives": lives, "kills": kills}))
             }).collect::<serde_json::Map<_, _>>(),
