@@ -179,6 +179,13 @@ impl Life {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 
+    /// What was said so far.
+    pub fn told(&self) -> Told {
+        Told::read(&String::from_utf8_lossy(
+            &fs::read(&self.said).unwrap_or_default(),
+        ))
+    }
+
     /// The process that owns the state.
     pub fn pid(&self) -> u32 {
         self.children[0].id()

@@ -41,7 +41,7 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally, few: bool, only: &str) -> R
         at_child(name, "kill", folder, &mut random, tally)?;
     }
     for (name, kind) in POINTS {
-        if *kind == Kind::Fails && names.contains(name) {
+        if *kind == Kind::Fails && names.contains(name) && (!few || random.percent(30)) {
             let how = random.pick(&["eio", "enospc"]);
             at_child(name, how, folder, &mut random, tally)?;
         }
@@ -62,11 +62,8 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally, few: bool, only: &str) -> R
             .iter()
             .filter(|(name, _)| name.starts_with(prefix) && name.starts_with(only));
         for (number, (name, kind)) in points.enumerate() {
-            if few && number > 0 {
-                continue;
-            }
-            // Copying is for another file system.
-            if *name == "failed.copied" {
+            // The life after the one that was ended comes by all the others, but for these.
+            if few && number > 0 && *prefix != "reload." && *name != "failed.copied" {
                 continue;
             }
             at_program(name, "kill", arguments, folder, tally)?;
@@ -75,7 +72,13 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally, few: bool, only: &str) -> R
             }
         }
     }
-    Ok(())
+    let reached = tally.names();
+    let missed =
+        |(name, _): &&(&str, Kind)| name.starts_with(only) && !reached.iter().any(|n| n == name);
+    match POINTS.iter().find(missed) {
+        Some((name, _)) => Err(format!("nothing ever comes by {name}")),
+        None => Ok(()),
+    }
 }
 
 /// A site of its own that has lived once, is changed, and meets its fate at that point; then it must be as it should.
@@ -206,6 +209,17 @@ fn at_program(
     }
     let seen = place.join("seen");
     let fault = format!("{name}={how}@1");
+    // Copied is what goes to another file system.
+    let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(said)?;
+    let far = elsewhere.path().join("failed").display().to_string();
+    let arguments: Vec<&str> = arguments
+        .iter()
+        .map(|argument| match *argument {
+            "failed" if name == "failed.copied" => far.as_str(),
+            other => other,
+        })
+        .collect();
+    let arguments = arguments.as_slice();
     let program = |arguments: &[&str], fault: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_floodmark"));
         command
@@ -272,7 +286,6 @@ fn at_program(
     }
     let lines = fs::read_to_string(&seen).unwrap_or_default();
     let lines: Vec<String> = lines.lines().map(str::to_owned).collect();
-    tally.reached(&lines);
     tally.died(Layout::Threads(1), &lines, how == "kill");
     let again = match arguments {
         ["start", ..] | ["run"] => &["run", "--once"],
@@ -294,6 +307,8 @@ fn at_program(
         well(&fault, &ends(&["verify"], "")?)?;
         tally.completed();
     }
+    let seen = fs::read_to_string(&seen).map_err(said)?;
+    tally.reached(&seen.lines().map(str::to_owned).collect::<Vec<_>>());
     fs::remove_dir_all(&place).map_err(said)
 }
 

@@ -97,6 +97,11 @@ impl Tally {
         self.lock().violations.len()
     }
 
+    /// Points that were reached.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().points.keys().cloned().collect()
+    }
+
     /// Everything, for programs.
     pub fn json(&self) -> Value {
         let counts = self.lock();
