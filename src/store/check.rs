@@ -179,13 +179,10 @@ fn vectors(connection: &Connection, found: &mut Vec<Difference>) -> rusqlite::Re
     let mut rows = statement.query([model])?;
     while let Some(row) = rows.next()? {
         let fault = match row.get_ref(1)? {
-            ValueRef::Blob(bytes)
-                if Some(vector_sum(model, row.get(3)?, bytes)) != row.get(2)? =>
-            {
-                Some("it is not as it was written: its sum differs".to_owned())
-            }
             ValueRef::Blob(bytes) if decode_vector(bytes, &mut vector) => {
-                vector_fault(&vector, vector.len())
+                let whole = Some(vector_sum(model, row.get(3)?, bytes)) == row.get(2)?;
+                let torn = (!whole).then(|| "its sum is not the one that was written".to_owned());
+                vector_fault(&vector, vector.len()).or(torn)
             }
             ValueRef::Blob(bytes) => Some(format!(
                 "it has {} bytes, not {}",

@@ -208,7 +208,7 @@ impl Snapshot {
     /// Every live label with its vector of `model().dimension` numbers, by ascending label; constant memory.
     ///
     /// # Errors
-    /// `Broken` if a live text has no vector of that length; otherwise as SQLite says.
+    /// `Damaged` if a live text has no vector of that length, or another than was written; otherwise as SQLite says.
     pub fn for_each_live_vector(
         &self,
         mut each: impl FnMut(Label, &[f32]),
@@ -241,7 +241,7 @@ impl Snapshot {
     /// The vectors of `labels`, one call each, in their order.
     ///
     /// # Errors
-    /// `Broken` if one has no vector by the model; otherwise as SQLite says.
+    /// `Damaged` if one has no vector by the model, or another than was written; otherwise as SQLite says.
     pub fn vectors(
         &self,
         labels: impl IntoIterator<Item = Label>,
@@ -285,9 +285,12 @@ impl Snapshot {
 
     fn no_vector(&self, label: Label) -> StoreError {
         let dimension = self.model.dimension;
-        StoreError::broken(format!(
-            "text {label} has no vector of {dimension} numbers by the model that is as it was written"
-        ))
+        StoreError::Damaged {
+            path: self.shared.path.clone(),
+            what: format!(
+                "text {label} has no vector of {dimension} numbers by the model that is as it was written"
+            ),
+        }
     }
 
     /// Every live label with its text, by ascending label; constant memory.
