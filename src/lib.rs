@@ -16,6 +16,7 @@ pub mod embed;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+pub mod fault;
 pub mod formats;
 pub mod index;
 pub mod ingest;

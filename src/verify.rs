@@ -331,6 +331,10 @@ impl Pass<'_, '_> {
                 Looked::File(_) | Looked::Unknown { .. } => return Ok(()), // compared, or named by the scan
                 Looked::Gone | Looked::Folder | Looked::Skipped { .. } => {}
             }
+            // A dead file that was moved to the failed ones: its letter stays, and says where it is.
+            if file.identity.is_none() && matches!(file.standing, Standing::Dead { .. }) {
+                return Ok(());
+            }
             let full = file.root.join(&file.path);
             let gone = file
                 .identity
@@ -393,7 +397,10 @@ impl Pass<'_, '_> {
             self.add("store", made_by.clone(), what);
         }
         for difference in found {
-            let of_text = matches!(difference.name, "vector-unfit" | "text-missing");
+            let of_text = matches!(
+                difference.name,
+                "vector-unfit" | "text-missing" | "text-differs"
+            );
             if of_text && let Some(hash) = text_hash(&difference.what) {
                 self.outcome.doubts.texts.push(hash);
                 // A label never gets another vector, but for a repair: no view can follow that.

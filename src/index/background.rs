@@ -11,9 +11,7 @@ use super::policy::Kind;
 use super::snapshot::{Rows, SLICE, Snapshot};
 use super::view::Options;
 use super::{IndexError, build};
-
-/// Builds kept on the disk: the one that answers and the one before.
-const KEPT: usize = 2;
+use crate::fault;
 
 /// What a background build hands over.
 pub(super) struct Built {
@@ -187,6 +185,7 @@ fn make_and_write(
     options: &Options,
     gate: &Gate,
 ) -> Result<Built, IndexError> {
+    fault::pass("view.build");
     let made = build::make(snapshot, kind, options.build_threads, &|| {
         gate.is_cancelled()
     })?;
@@ -203,9 +202,10 @@ fn make_and_write(
         recall: made.recall,
     };
     let stored = disk::write(dir, made.ann, &made.labels, draft)?;
-    if let Err(error) = disk::prune(dir, KEPT) {
+    if let Err(error) = disk::prune(dir) {
         tracing::warn!(%error, "old builds of the vector view stay on the disk");
     }
+    fault::pass("view.built");
     drop(writing);
     let positions = stored
         .labels

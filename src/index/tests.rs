@@ -270,6 +270,31 @@ fn the_threshold_decides_and_the_previous_build_is_kept() {
     assert_eq!(names, ["3-2", "4-3"]);
 }
 
+/// A process that dies after each build and before it has tidied up leaves them all.
+#[test]
+fn builds_that_a_killed_process_left_are_removed_at_the_next_opening() {
+    let mut source = Memory::new(D);
+    source.commit(additions(0..100));
+    let dir = tempfile::tempdir().unwrap();
+    let mut view = VectorView::open(dir.path(), &source, flat()).unwrap();
+    view.wait_for_build().unwrap();
+    drop(view);
+    let builds = dir.path().join("builds");
+    for number in 2..5 {
+        let left = builds.join(format!("1-{number}"));
+        fs::create_dir(&left).unwrap();
+        copy(&builds.join("1-1"), &left);
+    }
+    let view = VectorView::open(dir.path(), &source, flat()).unwrap();
+    check(&view.snapshot(), &source);
+    let mut left: Vec<_> = fs::read_dir(&builds)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["1-1", "1-4"], "the current one, and the newest");
+}
+
 #[test]
 fn what_happens_during_a_build_is_not_lost() {
     for options in [flat(), eager(10, u64::MAX), eager(10, 20)] {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
+use floodmark_operators::keys::ChunkHash;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::codec::{decode_vector, vector_fault};
+use super::codec::{Sql, decode_vector, vector_fault, vector_sum};
 use super::error::{Context, StoreError};
 use super::meta;
 
@@ -61,6 +62,11 @@ const QUERIES: &[(&str, &str)] = &[
          WHERE e >= (SELECT value FROM meta WHERE key = 'upper')",
     ),
     (
+        "upper-beyond-commits",
+        "SELECT 'upper is ' || value FROM meta WHERE key = 'upper' AND value > max(\
+         (SELECT ifnull(max(epoch), 0) + 1 FROM epochs), (SELECT value FROM meta WHERE key = 'model_since'))",
+    ),
+    (
         "segments-incomplete",
         "SELECT p.path || ': ' || n || ' of ' || f.segments || ' segments' FROM (SELECT f.path_id, f.segments, \
          (SELECT count(*) FROM segments s WHERE s.path_id = f.path_id AND s.removed IS NULL \
@@ -104,6 +110,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<Vec<Differen
                 });
             }
         }
+        texts(connection, &mut found)?;
         vectors(connection, &mut found)
     };
     all().context("check", path)?;
@@ -111,7 +118,8 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<Vec<Differen
 }
 
 fn pages(connection: &Connection, found: &mut Vec<Difference>) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare("PRAGMA quick_check")?;
+    // Not the quick one: that an index leads to the row which it names is the point.
+    let mut statement = connection.prepare("PRAGMA integrity_check")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let what: String = row.get(0)?;
@@ -139,6 +147,24 @@ fn references(connection: &Connection, found: &mut Vec<Difference>) -> rusqlite:
     Ok(())
 }
 
+/// Texts are addressed by what they say.
+fn texts(connection: &Connection, found: &mut Vec<Difference>) -> rusqlite::Result<()> {
+    let mut statement =
+        connection.prepare("SELECT hash, text FROM texts WHERE text IS NOT NULL")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let hash: ChunkHash = row.get::<_, Sql<_>>(0)?.0;
+        let said = ChunkHash::of(&[row.get_ref(1)?.as_bytes()?]);
+        if said != hash {
+            found.push(Difference {
+                name: "text-differs",
+                what: format!("{hash}: its text has the hash {said}"),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn vectors(connection: &Connection, found: &mut Vec<Difference>) -> rusqlite::Result<()> {
     let model = meta(connection, "model")?;
     let dimension: i64 = connection.query_row(
@@ -148,14 +174,16 @@ fn vectors(connection: &Connection, found: &mut Vec<Difference>) -> rusqlite::Re
     )?;
     let mut vector = vec![0.0; usize::try_from(dimension).unwrap_or(0)];
     let mut statement = connection.prepare(
-        "SELECT lower(hex(t.hash)), e.vector FROM live l JOIN texts t ON t.id = l.text_id \
+        "SELECT lower(hex(t.hash)), e.vector, e.sum, l.text_id FROM live l JOIN texts t ON t.id = l.text_id \
          LEFT JOIN embeddings e ON e.model_id = ? AND e.text_id = l.text_id ORDER BY l.text_id",
     )?;
     let mut rows = statement.query([model])?;
     while let Some(row) = rows.next()? {
         let fault = match row.get_ref(1)? {
             ValueRef::Blob(bytes) if decode_vector(bytes, &mut vector) => {
-                vector_fault(&vector, vector.len())
+                let whole = Some(vector_sum(model, row.get(3)?, bytes)) == row.get(2)?;
+                let torn = (!whole).then(|| "its sum is not the one that was written".to_owned());
+                vector_fault(&vector, vector.len()).or(torn)
             }
             ValueRef::Blob(bytes) => Some(format!(
                 "it has {} bytes, not {}",

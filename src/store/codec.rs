@@ -128,6 +128,17 @@ pub(super) fn encode_vector(vector: &[f32], bytes: &mut Vec<u8>) {
     bytes.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
 }
 
+/// What `embeddings.sum` must be. Model and text belong to it: a vector that a damaged row gives to another text is as wrong.
+pub(super) fn vector_sum(model: i64, text: i64, vector: &[u8]) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&model.to_le_bytes());
+    hasher.update(&text.to_le_bytes());
+    hasher.update(vector);
+    let mut sum = [0; 8];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    i64::from_le_bytes(sum)
+}
+
 /// The inverse of [`encode_vector`]; false when the length is not `4 d`.
 pub(super) fn decode_vector(bytes: &[u8], vector: &mut [f32]) -> bool {
     if bytes.len() != vector.len() * 4 {

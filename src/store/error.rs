@@ -59,6 +59,14 @@ pub enum StoreError {
         /// What SQLite says.
         detail: String,
     },
+    /// A row is not what was written.
+    #[error("{} is damaged: {what}; `floodmark verify --repair` has it made anew", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// Which row, and how one knows.
+        what: String,
+    },
     /// The model of this name had vectors of another length before.
     #[error(
         "model {id} made vectors of {stored} numbers before and makes {given} now: give a changed model another name"
@@ -148,6 +156,7 @@ impl StoreError {
             | Self::NoWal { .. }
             | Self::ReadOnlyFolder { .. } => ErrorKind::Config,
             Self::Corrupt { .. }
+            | Self::Damaged { .. }
             | Self::Fenced { .. }
             | Self::Poisoned { .. }
             | Self::Broken { .. }

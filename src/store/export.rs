@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use floodmark_operators::keys::{ChunkHash, Epoch};
 use rusqlite::{Connection, params};
 
-use super::codec::{Sql, decode_vector, escape_path, signed, unescape_path, unsigned};
+use super::codec::{Sql, decode_vector, escape_path, signed, unescape_path, unsigned, vector_sum};
 use super::error::{Context, StoreError};
 use super::lookup::{PLACE, document_name, in_file};
 use super::snapshot::Snapshot;
@@ -182,13 +182,13 @@ impl Export<'_> {
         path: &Path,
         each: &mut impl FnMut(&ExportRow<'_>) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let mut refused = None;
+        let (mut refused, mut damaged) = (None, None::<i64>);
         let model = self.snapshot.model_id();
         let (snapshot, vectors, vector) = (self.snapshot, self.vectors, &mut self.vector);
         snapshot.ask(|connection| {
             // In the order of the primary key: nothing is sorted.
             let mut statement = connection.prepare_cached(
-                "SELECT d.id, d.record, c.ord, c.start, c.end, t.hash, e.vector FROM chunks c \
+                "SELECT d.id, d.record, c.ord, c.start, c.end, t.hash, e.vector, t.id, e.sum FROM chunks c \
                  CROSS JOIN documents d ON d.content_id = c.content_id AND d.ord = c.document \
                  CROSS JOIN texts t ON t.id = c.text_id \
                  LEFT JOIN embeddings e ON e.model_id = ?1 AND e.text_id = t.id \
@@ -199,6 +199,11 @@ impl Export<'_> {
             while let Some(row) = rows.next()? {
                 let record = base.records + unsigned(row.get(1)?);
                 let bytes = row.get_ref(6)?.as_blob_or_null()?;
+                let label = row.get(7)?;
+                if bytes.is_some_and(|bytes| Some(vector_sum(model, label, bytes)) != row.get(8).ok()) {
+                    damaged = Some(label);
+                    break;
+                }
                 let hash = bytes.map(|bytes| {
                     let hex = blake3::hash(bytes).to_hex();
                     hex[..32].to_owned()
@@ -223,6 +228,10 @@ impl Export<'_> {
             }
             Ok(())
         })?;
-        refused.map_or(Ok(()), |error| Err(error.into()))
+        match (damaged, refused) {
+            (Some(label), _) => Err(self.snapshot.damaged_vector(label)),
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Ok(()),
+        }
     }
 }

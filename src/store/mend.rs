@@ -6,6 +6,7 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 use super::codec::{Sql, signed};
 use super::error::{Context, StoreError};
 use super::{Store, set_meta};
+use crate::fault;
 
 /// What the next run must read or embed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl Store {
         let path = self.path.clone();
         let doing = "mend";
         let upper = self.upper;
+        fault::point("store.mend.begin").context(doing, &path)?;
         let tx = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -53,8 +55,12 @@ impl Store {
                     params![signed(upper), (self.clock)()],
                 )
             })
-            .and_then(|_| tx.commit())
+            .and_then(|_| {
+                fault::pass("store.mend.before");
+                tx.commit()
+            })
             .context(doing, &path)?;
+        fault::point("store.mend.after").context(doing, &path)?;
         self.upper = upper + 1;
         Ok(())
     }
@@ -99,7 +105,10 @@ fn forget(tx: &Transaction<'_>, doubts: &Doubts, epoch: i64, model: i64) -> rusq
     // A text is in the index only with a vector: it leaves, and joins again when it is embedded anew.
     let mut leave =
         tx.prepare("DELETE FROM live WHERE text_id = (SELECT id FROM texts WHERE hash = ?)")?;
+    // Its text too: it is written again with the vector.
+    let mut unsay = tx.prepare("UPDATE texts SET text = NULL WHERE hash = ?")?;
     for &hash in &doubts.texts {
+        unsay.execute([Sql(hash)])?;
         vector.execute(params![model, Sql(hash)])?;
         leave.execute([Sql(hash)])?;
     }

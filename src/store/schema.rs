@@ -6,7 +6,10 @@
 //! `removed` null or `> t`); `contents` to `embeddings` are memory: what was once read or embedded is kept, so that
 //! what comes back costs nothing.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::codec::vector_sum;
+use crate::fault;
 
 /// "FLDM": this SQLite file is one of ours.
 pub(super) const APPLICATION_ID: i64 = 0x464C_444D;
@@ -14,18 +17,30 @@ pub(super) const APPLICATION_ID: i64 = 0x464C_444D;
 /// The schema that this program writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
+/// Statements, and what can't be said in them.
+struct Step(
+    &'static str,
+    Option<fn(&Transaction<'_>) -> rusqlite::Result<()>>,
+);
+
 /// Step `i` leads from version `i` to `i + 1`. A step that was released is never edited: a store that ran it exists.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[Step] = &[Step(V1, None), Step(V2, None), Step(V3, Some(add_sums))];
 
 /// Brings a store of version `found` to [`VERSION`], one transaction a step: a crash leaves a version, never half of one.
 pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     let done = usize::try_from(found).unwrap_or(0);
-    for (version, step) in MIGRATIONS.iter().enumerate().skip(done) {
+    for (version, Step(statements, more)) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(step)?;
+        fault::pass("store.migrate.begin");
+        transaction.execute_batch(statements)?;
+        if let Some(more) = more {
+            more(&transaction)?;
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", version as i64 + 1)?;
+        fault::pass("store.migrate.before");
         transaction.commit()?;
+        fault::pass("store.migrate.after");
     }
     Ok(())
 }
@@ -193,3 +208,20 @@ CREATE TABLE refusals (            -- texts that a model has no vector for: they
   PRIMARY KEY (model_id, text_id)
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// SQLite's pages have no checksums. Texts are addressed by their hash; vectors get a sum of their own.
+const V3: &str = "
+ALTER TABLE embeddings ADD COLUMN
+  sum /* 64 bits of a hash over model, text and vector: a vector that was damaged on the disk is not believed */ INTEGER;
+";
+
+fn add_sums(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut all = transaction.prepare("SELECT rowid, model_id, text_id, vector FROM embeddings")?;
+    let mut write = transaction.prepare("UPDATE embeddings SET sum = ? WHERE rowid = ?")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let sum = vector_sum(row.get(1)?, row.get(2)?, row.get_ref(3)?.as_blob()?);
+        write.execute(params![sum, row.get::<_, i64>(0)?])?;
+    }
+    Ok(())
+}

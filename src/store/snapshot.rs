@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Label;
 use super::check::{self, Difference};
-use super::codec::{Sql, decode_vector, signed, unsigned};
+use super::codec::{Sql, decode_vector, signed, unsigned, vector_sum};
 use super::error::{Context, StoreError};
 use super::reader::{IDLE_MAX, Shared};
 use super::recover::{self, Recovery, StoredContent};
@@ -218,22 +218,27 @@ impl Snapshot {
     /// such a vector is passed over: the next run embeds it again.
     ///
     /// # Errors
-    /// As SQLite says.
+    /// `Damaged` if a vector is another than was written; otherwise as SQLite says.
     pub fn for_each_live_vector(
         &self,
         mut each: impl FnMut(Label, &[f32]),
     ) -> Result<(), StoreError> {
         let mut vector = vec![0.0; self.model.dimension];
-        let mut without = 0u64;
+        let (mut without, mut damaged) = (0u64, None);
         self.ask(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT l.text_id, e.vector FROM live l LEFT JOIN embeddings e \
+                "SELECT l.text_id, e.vector, e.sum FROM live l LEFT JOIN embeddings e \
                  ON e.model_id = ? AND e.text_id = l.text_id ORDER BY l.text_id",
             )?;
             let mut rows = statement.query([self.model_id])?;
             while let Some(row) = rows.next()? {
                 let label = row.get(0)?;
                 match row.get_ref(1)?.as_blob_or_null()? {
+                    Some(bytes)
+                        if Some(vector_sum(self.model_id, label, bytes)) != row.get(2)? =>
+                    {
+                        damaged = damaged.or(Some(label));
+                    }
                     Some(bytes) if decode_vector(bytes, &mut vector) => each(label, &vector),
                     _ => without += 1,
                 }
@@ -246,13 +251,13 @@ impl Snapshot {
                 "texts of the index have no usable vector and are not found; the next start of a run embeds them again"
             );
         }
-        Ok(())
+        damaged.map_or(Ok(()), |label| Err(self.damaged_vector(label)))
     }
 
     /// The vectors of `labels`, one call each, in their order; none for a label that has none by the model.
     ///
     /// # Errors
-    /// As SQLite says.
+    /// `Damaged` if one is another than was written; otherwise as SQLite says.
     pub fn vectors(
         &self,
         labels: impl IntoIterator<Item = Label>,
@@ -276,48 +281,83 @@ impl Snapshot {
         Ok(self.read_vector(label, &mut vector)?.then_some(vector))
     }
 
+    /// False: there is none of that length.
     fn read_vector(&self, label: Label, vector: &mut [f32]) -> Result<bool, StoreError> {
-        self.ask(|connection| {
+        let (whole, read) = self.ask(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT vector FROM embeddings WHERE model_id = ? AND text_id = ?",
+                "SELECT vector, sum FROM embeddings WHERE model_id = ? AND text_id = ?",
             )?;
             let mut rows = statement.query(params![self.model_id, label])?;
-            match rows.next()? {
-                Some(row) => Ok(decode_vector(row.get_ref(0)?.as_blob()?, vector)),
-                None => Ok(false),
-            }
-        })
+            let Some(row) = rows.next()? else {
+                return Ok((true, false));
+            };
+            let bytes = row.get_ref(0)?.as_blob()?;
+            let whole = Some(vector_sum(self.model_id, label, bytes)) == row.get(1)?;
+            Ok((whole, decode_vector(bytes, vector)))
+        })?;
+        match whole {
+            true => Ok(read),
+            false => Err(self.damaged_vector(label)),
+        }
     }
 
     /// Every live label with its text, by ascending label; constant memory.
     ///
     /// # Errors
-    /// As SQLite says.
+    /// `Damaged` if one is not what its hash says; otherwise as SQLite says.
     pub fn for_each_live_text(&self, mut each: impl FnMut(Label, &str)) -> Result<(), StoreError> {
+        let mut damaged = None;
         self.ask(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT l.text_id, t.text FROM live l JOIN texts t ON t.id = l.text_id ORDER BY l.text_id",
+                "SELECT l.text_id, t.text, t.hash FROM live l JOIN texts t ON t.id = l.text_id ORDER BY l.text_id",
             )?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                each(row.get(0)?, row.get_ref(1)?.as_str()?);
+                let text = row.get_ref(1)?.as_str()?;
+                match ChunkHash::of(&[text.as_bytes()]) == row.get::<_, Sql<_>>(2)?.0 {
+                    true => each(row.get(0)?, text),
+                    false => damaged = damaged.or(Some(row.get(0)?)),
+                }
             }
             Ok(())
-        })
+        })?;
+        damaged.map_or(Ok(()), |label| Err(self.damaged_text(label)))
     }
 
     /// The text of a label, if it was ever embedded.
     ///
     /// # Errors
-    /// As SQLite says.
+    /// `Damaged` if it is not what its hash says; otherwise as SQLite says.
     pub fn text_of(&self, label: Label) -> Result<Option<String>, StoreError> {
-        self.ask(|connection| {
-            let mut statement = connection.prepare_cached("SELECT text FROM texts WHERE id = ?")?;
+        let found = self.ask(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT text, hash FROM texts WHERE id = ?")?;
             statement
-                .query_row([label], |row| row.get(0))
+                .query_row([label], |row| {
+                    Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Sql<_>>(1)?.0))
+                })
                 .optional()
-                .map(Option::flatten)
-        })
+        })?;
+        match found {
+            Some((Some(text), hash)) if ChunkHash::of(&[text.as_bytes()]) != hash => {
+                Err(self.damaged_text(label))
+            }
+            found => Ok(found.and_then(|(text, _)| text)),
+        }
+    }
+
+    pub(super) fn damaged_vector(&self, label: Label) -> StoreError {
+        StoreError::Damaged {
+            path: self.shared.path.clone(),
+            what: format!("the vector of text {label} has another sum than was written with it"),
+        }
+    }
+
+    fn damaged_text(&self, label: Label) -> StoreError {
+        StoreError::Damaged {
+            path: self.shared.path.clone(),
+            what: format!("text {label} is not the one that its hash names"),
+        }
     }
 
     /// The hash of a label's text.

@@ -8,7 +8,8 @@ use floodmark_operators::keys::{ChunkHash, ContentKey, Epoch, PathKey};
 use rusqlite::{Connection, Transaction, params};
 
 use super::Batch;
-use crate::store::codec::{Sql, encode_vector, signed, unsigned, vector_fault};
+use crate::fault;
+use crate::store::codec::{Sql, encode_vector, signed, unsigned, vector_fault, vector_sum};
 use crate::store::error::{Context, StoreError};
 use crate::store::row::{ContentRow, EmbeddingRow, FileRow, FileState, RefusalRow, SegmentRow};
 use crate::store::{Label, file};
@@ -50,6 +51,7 @@ impl<'a> Writer<'a> {
     pub(super) fn write(mut self, batch: Batch) -> Result<(), StoreError> {
         // Embeddings first: they bring the text with the hash, so that a text's row is written once and not grown.
         for row in &batch.embeddings {
+            fault::pass("store.commit.embedding");
             self.embedding(row)?;
         }
         for (epoch, row) in &batch.refusals {
@@ -59,17 +61,21 @@ impl<'a> Writer<'a> {
             self.again(*hash).context("commit to", self.path)?;
         }
         for row in &batch.contents {
+            fault::pass("store.commit.content");
             self.content(row).context("commit to", self.path)?;
         }
         for (&epoch, group) in &batch.epochs {
             // What is retired goes before what takes its place.
             for row in &group.files {
+                fault::pass("store.commit.file");
                 self.file(epoch, row)?;
             }
             for row in &group.segments {
+                fault::pass("store.commit.segment");
                 self.segment(epoch, row)?;
             }
             for (&hash, &change) in &group.live {
+                fault::pass("store.commit.live");
                 self.live(epoch, hash, change)?;
             }
         }
@@ -91,9 +97,12 @@ impl<'a> Writer<'a> {
                     .execute(params![row.text, id])?;
             }
             encode_vector(&row.vector, &mut self.bytes);
+            let sum = vector_sum(self.model, known.id(), &self.bytes);
             self.tx
-                .prepare_cached("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)")?
-                .execute(params![self.model, known.id(), self.bytes])?;
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO embeddings (model_id, text_id, vector, sum) VALUES (?, ?, ?, ?)",
+                )?
+                .execute(params![self.model, known.id(), self.bytes, sum])?;
             self.tx
                 .prepare_cached("DELETE FROM refusals WHERE model_id = ? AND text_id = ?")?
                 .execute(params![self.model, known.id()])

@@ -257,6 +257,18 @@ fn check_names_what_differs() {
             "UPDATE texts SET text = NULL WHERE id = 1",
             vec!["text-missing"],
         ),
+        (
+            "UPDATE texts SET text = text || '.' WHERE id = 1",
+            vec!["text-differs"],
+        ),
+        (
+            "UPDATE embeddings SET sum = sum + 1 WHERE text_id = 1",
+            vec!["vector-unfit"],
+        ),
+        (
+            "UPDATE meta SET value = value + 1 WHERE key = 'upper'",
+            vec!["upper-beyond-commits"],
+        ),
     ];
     for (edit, expected) in edits {
         let dir = tempfile::tempdir().unwrap();
