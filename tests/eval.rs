@@ -1,7 +1,6 @@
 //! `floodmark eval` and `floodmark sts`, as a person calls them: on a small collection whose answers are known.
 
 #[path = "shared/place.rs"]
-#[allow(dead_code)] // what other tests use of it
 mod place;
 
 use std::path::{Path, PathBuf};

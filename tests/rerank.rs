@@ -2,7 +2,6 @@
 //! are put together, scored and ordered rightly, and nothing about quality.
 
 #[path = "shared/place.rs"]
-#[allow(dead_code)] // what other tests use of it
 mod place;
 
 use place::Place;

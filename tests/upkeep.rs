@@ -452,7 +452,7 @@ fn doctor_looks_at_everything_and_says_what_to_mend() {
         .unwrap()
         .to_owned();
     assert!(
-        state.contains("schema 2") && state.contains(&format!("process {pid}")),
+        state.contains("schema 3") && state.contains(&format!("process {pid}")),
         "{state}"
     );
     place.says(&["stop"], 0);

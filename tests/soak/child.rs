@@ -15,8 +15,9 @@ use floodmark::daemon::RunLock;
 use floodmark::index::{VectorView, policy::Policy, view};
 use floodmark::ingest::engine::Engine;
 use floodmark::ingest::ledger::Witness;
+use floodmark::keyword::{self, KeywordView};
 use floodmark::model::runtime::unpack::{Packed, unpack};
-use floodmark::search::{StoreVectors, VIEW};
+use floodmark::search::{KEYWORDS, StoreTexts, StoreVectors, VIEW, ViewOptions};
 use floodmark::service::{follower, stored_status};
 use floodmark::store::row::FileRow;
 use floodmark::store::{ModelKey, Reader};
@@ -96,10 +97,12 @@ fn run(options: Options) -> Result<(), String> {
     let stopping = handle.clone();
     signals::install(move || stopping.stop(), || {}).map_err(|e| said(&e))?;
     let reader = Reader::open(&state).map_err(|e| said(&e))?;
-    let mut view = {
+    let ViewOptions { vectors, keywords } = view_options();
+    let (mut view, mut words) = {
         let snapshot = reader.snapshot().map_err(|e| said(&e))?;
-        VectorView::open(&state.join(VIEW), &StoreVectors(&snapshot), view_options())
-            .map_err(|e| said(&e))?
+        let view = VectorView::open(&state.join(VIEW), &StoreVectors(&snapshot), vectors);
+        let words = KeywordView::open(&state.join(KEYWORDS), &StoreTexts(&snapshot), keywords);
+        (view.map_err(|e| said(&e))?, words.map_err(|e| said(&e))?)
     };
     let following = reader.clone();
     let follows = std::thread::spawn(move || {
@@ -112,8 +115,10 @@ fn run(options: Options) -> Result<(), String> {
             }
             let followed = following.snapshot().map_err(|error| error.to_string());
             let followed = followed.and_then(|snapshot| {
-                view.follow(&StoreVectors(&snapshot))
-                    .map_err(|error| error.to_string())
+                let vectors = view.follow(&StoreVectors(&snapshot));
+                vectors.map_err(|error| error.to_string())?;
+                let words = words.follow(&StoreTexts(&snapshot));
+                words.map_err(|error| error.to_string())
             });
             if let Err(error) = followed {
                 say(&format!("behind {error}"));
@@ -134,14 +139,20 @@ fn run(options: Options) -> Result<(), String> {
 }
 
 /// Builds come often: everything about a view happens in a short life.
-pub fn view_options() -> view::Options {
-    view::Options {
-        policy: Policy {
-            changes_min: 10,
-            ..Policy::default()
+pub fn view_options() -> ViewOptions {
+    ViewOptions {
+        vectors: view::Options {
+            policy: Policy {
+                changes_min: 10,
+                ..Policy::default()
+            },
+            build_threads: 1,
+            ..view::Options::default()
         },
-        build_threads: 1,
-        ..view::Options::default()
+        keywords: keyword::Options {
+            save_after: 5,
+            ..keyword::Options::default()
+        },
     }
 }
 
@@ -213,6 +224,7 @@ fn engine() -> Engine {
             id: "hashing".into(),
             dimension: 8,
         },
+        ward: None,
     }
 }
 
@@ -238,6 +250,9 @@ impl Handler for Answers {
         self.handle.stop();
     }
     fn wait(&self, _path: &Path, _timeout: Duration) -> Result<Epoch, Refusal> {
+        not_here()
+    }
+    fn wait_epoch(&self, _epoch: Epoch, _timeout: Duration) -> Result<Epoch, Refusal> {
         not_here()
     }
     fn retry_dead(&self, _paths: &[PathBuf]) -> Result<Retried, Refusal> {

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use floodmark::store::{Doubts, ModelKey, Reader, Store};
-use floodmark::verify::forget_view;
+use floodmark::verify::forget_views;
 
 use crate::history::act;
 use crate::life::{Ended, Layout, Life};
@@ -269,7 +269,7 @@ fn repair(site: &Site, doubts: &Doubts) -> Result<(), String> {
     let mut store = Store::open(&site.state(), &key, || 0).map_err(|error| error.to_string())?;
     let _said_by_the_next_verify = store.forget(doubts);
     let _log = store.close();
-    forget_view(&site.state()).map_err(|(path, error)| format!("{}: {error}", path.display()))
+    forget_views(&site.state()).map_err(|(path, error)| format!("{}: {error}", path.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {

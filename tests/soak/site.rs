@@ -46,7 +46,14 @@ fn sources(folder: &Path) -> SourceOptions {
 }
 
 /// Everything that may lie in a state folder once nobody works on it.
-const TIDY: &[&str] = &["lock", "run.lock", "run.pid", "store.sqlite", "vectors"];
+const TIDY: &[&str] = &[
+    "keywords",
+    "lock",
+    "run.lock",
+    "run.pid",
+    "store.sqlite",
+    "vectors",
+];
 /// What a process that was killed may leave beside that, until the next one.
 const LEFT_BY_THE_DEAD: &[&str] = &[
     "store.sqlite-wal",
@@ -300,7 +307,7 @@ impl Site {
             selection: &selection,
             reading: &reading,
             model: "hashing",
-            view: view_options(),
+            views: view_options(),
         };
         verifier.verify(None).map_err(|error| error.to_string())
     }
