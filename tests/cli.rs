@@ -517,7 +517,9 @@ fn status_and_search_ask_the_run_that_is_under_way() {
             "files",
             "documents",
             "chunks",
+            "refused",
             "embeddings",
+            "model_trouble",
             "last_commit",
             "last_build",
             "model"

@@ -258,11 +258,15 @@ fn verify_sees_bytes_that_changed_behind_the_same_stat_and_repairs_the_store() {
         "{verdict:#}"
     );
     place.says(&["verify"], 0);
+    // What was mended is what it was, but for the epoch in which it came to its place.
+    let settled = |mut found: serde_json::Value| {
+        for hit in found["hits"].as_array_mut().unwrap() {
+            hit["since"].take();
+        }
+        found["hits"].take()
+    };
     let after = place.json(&["search", "who closed the gate"], 0);
-    assert_eq!(
-        before["hits"], after["hits"],
-        "what was mended is what it was"
-    );
+    assert_eq!(settled(before), settled(after));
     place.says(&["verify", "--repair"], 0);
 }
 
