@@ -116,7 +116,10 @@ def end_to_end(program, sections, sizes, out, results):
     file.unlink(missing_ok=True)
     flags = sizes["flags"].split()
     if data := os.environ.get("BENCH_DATA"):
-        for flag, path in [("--passages", "passages.jsonl"), ("--edits", "streams/slatedb-md/events.jsonl")]:
+        given = {"--passages": "passages.jsonl"}
+        if results["mode"] == "full":
+            given["--edits"] = "streams/slatedb-md/events.jsonl"
+        for flag, path in given.items():
             if (Path(data) / path).exists():
                 flags += [flag, str(Path(data) / path)]
     # One section a process: what one has left in memory is not the next one's. Short records are indexed by `ingest`
