@@ -22,9 +22,9 @@ run: setup ## build, index the sample corpus, show three searches, go on watchin
 test: setup ## every test, the examples in the documentation included
 	$(CARGO) test --workspace
 
-bench: setup ## the figures of docs/performance.md
-	@set -- benches/*.rs; [ -f "$$1" ] || { echo "bench: there are no benches yet" >&2; exit 1; }
-	$(CARGO) bench --workspace
+bench: setup ## every figure of docs/performance.md (BENCH=quick: minutes; ONLY=ingest,...; benches/run.py names the rest)
+	@command -v python3 >/dev/null || { echo "bench: python3 runs the benches and is not here: install it (3.10 or newer)" >&2; exit 1; }
+	@CARGO="$(CARGO)" BENCH="$(BENCH)" ONLY="$(ONLY)" python3 benches/run.py
 
 SOAK_MINUTES ?= 30
 soak: setup ## the long runs: kills, faults, corruption, power cuts, for SOAK_MINUTES each (30)

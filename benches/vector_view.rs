@@ -4,18 +4,23 @@
 //! cargo bench --bench vector_view                               10,000 and 100,000 vectors of 384 numbers, made up
 //! cargo bench --bench vector_view -- 50000                      another size
 //! cargo bench --bench vector_view -- --state DIR 10000 50000    of real texts: those of the index in DIR, as many as it has
+//! cargo bench --bench vector_view -- --serve DIR 50000
 //! ```
 //!
 //! Made-up vectors are clustered: of independent random ones every pair is as far apart, and no index finds anything. Of an index,
 //! every n-th live vector is kept out and asks for its neighbours among the others, which are taken evenly over the whole index.
+//!
+//! With `--serve` the vectors, the queries and the true neighbours are written into DIR for another program to search, the
+//! view is built as the policy has it, and then each line on standard input, `one` or `many`, is answered by the times
+//! of all queries: one after the other on one thread, or on all cores at once. So two programs can be measured in turn.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use floodmark::index::policy::Policy;
+use floodmark::index::policy::{Kind, Policy};
 use floodmark::index::view::Options;
-use floodmark::index::{Change, SourceError, VectorSource, VectorView};
+use floodmark::index::{Change, Hit, SourceError, VectorSource, VectorView};
 use floodmark::store::Reader;
 
 const DIMENSION: usize = 384;
@@ -263,8 +268,114 @@ fn measure(live: u64, sample: Sample) {
     }
 }
 
+/// All queries on all cores: how many a second.
+fn throughput(view: &VectorView, queries: &[f32]) -> f64 {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let rows = queries.len() / DIMENSION;
+    let part = rows.div_ceil(threads) * DIMENSION;
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for queries in queries.chunks(part) {
+            scope.spawn(|| search(view, queries));
+        }
+    });
+    rows as f64 / start.elapsed().as_secs_f64()
+}
+
+fn serve(dir: &Path, live: u64) -> std::io::Result<()> {
+    let clusters = (live / 100).max(1);
+    let (mut vectors, mut queries) = (Vec::new(), Vec::new());
+    (0..live).for_each(|label| vector(label, clusters, &mut vectors));
+    (0..QUERIES as u64).for_each(|i| vector((1 << 40) + i, clusters, &mut queries));
+    let bytes = |numbers: &[f32]| {
+        numbers
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(dir.join("vectors.f32"), bytes(&vectors))?;
+    std::fs::write(dir.join("queries.f32"), bytes(&queries))?;
+
+    let source = Source {
+        vectors,
+        live,
+        epoch: 1,
+        changes: Vec::new(),
+    };
+    let exact = Options {
+        policy: Policy {
+            flat_max: u64::MAX,
+            ..Policy::default()
+        },
+        ..Options::default()
+    };
+    let folder = tempfile::tempdir()?;
+    let truth = {
+        let mut view =
+            VectorView::open(&folder.path().join("exact"), &source, exact).expect("opens");
+        view.wait_for_build().expect("builds");
+        let snapshot = view.snapshot();
+        let nearest = |query| snapshot.search(query, K, None).expect("a good query");
+        queries.chunks(DIMENSION).map(nearest).collect::<Vec<_>>()
+    };
+    let labels = truth
+        .iter()
+        .flatten()
+        .flat_map(|hit| (hit.label as u32).to_le_bytes());
+    std::fs::write(dir.join("truth.u32"), labels.collect::<Vec<_>>())?;
+
+    let start = Instant::now();
+    let mut view =
+        VectorView::open(&folder.path().join("view"), &source, Options::default()).expect("opens");
+    view.wait_for_build().expect("builds");
+    let building = start.elapsed();
+    // So few that none is built are looked at one by one.
+    let kind = view
+        .status()
+        .last_build
+        .map_or(Kind::Flat, |build| build.kind);
+    let factory = match kind {
+        Kind::Flat => "Flat".to_owned(),
+        Kind::Hnsw { m } => format!("HNSW{m},Flat"),
+        Kind::Ivf { nlist } => format!("IVF{nlist},Flat"),
+    };
+    let (_, found) = search(&view, &queries);
+    let right = |(found, truth): (&HashSet<u64>, &Vec<Hit>)| {
+        truth
+            .iter()
+            .filter(|hit| found.contains(&hit.label))
+            .count()
+    };
+    let right: usize = found.iter().zip(&truth).map(right).sum();
+    let recall = right as f64 / (K * QUERIES) as f64;
+    println!(
+        r#"{{"factory": "{factory}", "recall": {recall}, "built": {}}}"#,
+        building.as_secs_f64()
+    );
+    for line in std::io::stdin().lines() {
+        if line?.trim() == "one" {
+            let (times, _) = search(&view, &queries);
+            println!(
+                r#"{{"p50": {}, "p99": {}}}"#,
+                milliseconds(times[QUERIES / 2]),
+                milliseconds(times[QUERIES * 99 / 100])
+            );
+        } else {
+            println!(r#"{{"per_second": {}}}"#, throughput(&view, &queries));
+        }
+    }
+    Ok(())
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [serving, dir, live, ..] = &arguments[..]
+        && serving == "--serve"
+    {
+        serve(Path::new(dir), live.parse().expect("a number")).expect("a folder and two pipes");
+        return;
+    }
     let state = arguments.iter().position(|a| a == "--state");
     let real = state
         .and_then(|at| arguments.get(at + 1))

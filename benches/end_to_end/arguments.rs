@@ -1,0 +1,101 @@
+//! The flags.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// What to measure, and how much of it. The defaults end within minutes.
+pub struct Arguments {
+    /// One JSON string a line.
+    pub passages: Option<PathBuf>,
+    /// A stream of edits of a real folder: JSON objects with `op`, `path`, `old_path`, `text`.
+    pub edits: Option<PathBuf>,
+    only: Option<BTreeSet<String>>,
+    /// Where every sample is appended.
+    pub results: Option<PathBuf>,
+    /// How often what is compared is taken in turn.
+    pub rounds: usize,
+    /// Passages at most.
+    pub texts: usize,
+    /// Short records that are embedded by the model.
+    pub short: usize,
+    /// Chunks that go through without the model.
+    pub chunks: usize,
+    /// Files of a folder in which nothing has changed.
+    pub files: usize,
+    /// Chunks in the index when a file changes.
+    pub sizes: Vec<usize>,
+    /// The same, without the model.
+    pub stand_in_sizes: Vec<usize>,
+    /// Files that change, one after the other.
+    pub changes: usize,
+    /// Size of the folder that is replayed.
+    pub replay_mb: usize,
+}
+
+impl Arguments {
+    /// From the command line.
+    pub fn read() -> Self {
+        let mut read = Self {
+            passages: None,
+            edits: None,
+            only: None,
+            results: None,
+            rounds: 3,
+            texts: 4000,
+            short: 5000,
+            chunks: 20_000,
+            files: 10_000,
+            sizes: vec![1000, 5000],
+            stand_in_sizes: vec![1000, 10_000, 100_000],
+            changes: 100,
+            replay_mb: 50,
+        };
+        let (benching, given): (Vec<_>, Vec<_>) = std::env::args()
+            .skip(1)
+            .partition(|argument| argument == "--bench");
+        if benching.is_empty() {
+            // `cargo test --all-targets` runs this too: then only to see that it runs.
+            read.at_least();
+        }
+        let mut arguments = given.into_iter();
+        while let Some(name) = arguments.next() {
+            let value = arguments
+                .next()
+                .unwrap_or_else(|| panic!("{name} wants a value"));
+            let number = || value.parse().expect("a number");
+            let numbers = || {
+                let sizes = value.split(',').filter(|size| !size.is_empty());
+                sizes.map(|size| size.parse().expect("a number")).collect()
+            };
+            match name.as_str() {
+                "--passages" => read.passages = Some(value.into()),
+                "--edits" => read.edits = Some(value.into()),
+                "--only" => read.only = Some(value.split(',').map(str::to_owned).collect()),
+                "--results" => read.results = Some(value.into()),
+                "--rounds" => read.rounds = number(),
+                "--texts" => read.texts = number(),
+                "--short" => read.short = number(),
+                "--chunks" => read.chunks = number(),
+                "--files" => read.files = number(),
+                "--sizes" => read.sizes = numbers(),
+                "--stand-in-sizes" => read.stand_in_sizes = numbers(),
+                "--changes" => read.changes = number(),
+                "--replay-mb" => read.replay_mb = number(),
+                _ => panic!("{name}: not known"),
+            }
+        }
+        read
+    }
+
+    /// So little of everything that only running is tried.
+    fn at_least(&mut self) {
+        (self.rounds, self.texts, self.short) = (1, 30, 60);
+        (self.chunks, self.files, self.changes, self.replay_mb) = (100, 100, 3, 1);
+        (self.sizes, self.stand_in_sizes) = (vec![20, 60], vec![50]);
+    }
+
+    /// Whether a section is asked for.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(name))
+    }
+}

@@ -1,0 +1,130 @@
+//! From files to durable epochs, the model included, against the bare embed loop over the same texts, taken in turn.
+
+use std::path::PathBuf;
+
+use floodmark::store::Reader;
+
+use super::bench::{Bench, By};
+use super::corpus::{self, sentence};
+use super::process;
+use super::results::Row;
+
+/// An input, and the texts that the model must see for it.
+struct Input {
+    what: String,
+    folder: PathBuf,
+    texts: Vec<String>,
+    rounds: usize,
+}
+
+/// All inputs.
+pub fn measure(bench: &Bench) {
+    let passages = corpus::passages(&bench.arguments);
+    let rounds = bench.arguments.rounds;
+    let (many, one) = (bench.path("ingest-many"), bench.path("ingest-one"));
+    corpus::write_many(&many, &passages);
+    corpus::write_lines(&one, &passages, usize::MAX);
+    let files = passages.len().div_ceil(corpus::RECORDS_A_FILE);
+    let mut inputs = vec![
+        Input {
+            what: format!("{} passages in {files} JSON files", passages.len()),
+            folder: many.clone(),
+            texts: passages.clone(),
+            rounds,
+        },
+        Input {
+            what: format!("{} passages in 1 JSONL file", passages.len()),
+            folder: one,
+            texts: passages,
+            rounds,
+        },
+    ];
+    if let Some(edits) = &bench.arguments.edits {
+        let folder = bench.path("ingest-edits");
+        let files = corpus::write_edited(&folder, edits);
+        // Which texts there are to embed, the index itself says.
+        let state = bench.path("ingest-edits-once");
+        bench.run(&folder, &state, By::Model);
+        let mut texts = Vec::new();
+        let snapshot = Reader::open(&state).expect("a store").snapshot();
+        snapshot
+            .expect("a snapshot")
+            .for_each_live_text(|_, text| texts.push(text.to_owned()))
+            .expect("texts");
+        inputs.push(Input {
+            what: format!("{files} real Markdown files, {} chunks", texts.len()),
+            folder,
+            texts,
+            rounds,
+        });
+    }
+    let short = bench.arguments.short;
+    if short > 0 {
+        let folder = bench.path(&format!("short-{short}"));
+        let texts: Vec<String> = (0..short).map(sentence).collect();
+        corpus::write_lines(&folder, &texts, 1000);
+        inputs.push(Input {
+            what: format!("{short} short records"),
+            folder,
+            texts,
+            rounds: 1,
+        });
+    }
+    for (number, input) in inputs.iter().enumerate() {
+        one_input(bench, number, input);
+    }
+    if short > 0 {
+        let last = inputs.len() - 1;
+        let state = bench.path(&format!("ingest-{last}-state-0"));
+        bench.keep(short, &inputs[last].folder, &state);
+    }
+    let state = bench.path("ingest-process");
+    bench.row(
+        "memory",
+        Row {
+            what: "whole process at ingestion, at most",
+            unit: "MB",
+            more_is_better: false,
+            samples: vec![process::once(&many, &state, &[]).peak_mb],
+            limit: None,
+            input: inputs[0].what.clone(),
+        },
+    );
+}
+
+fn one_input(bench: &Bench, number: usize, input: &Input) {
+    let (mut bare, mut whole) = (Vec::new(), Vec::new());
+    let (mut bare_busy, mut whole_busy) = (Vec::new(), Vec::new());
+    let rate = |seconds: f64| input.texts.len() as f64 / seconds;
+    for round in 0..input.rounds {
+        let (seconds, busy) = bench.embed_alone(&input.texts);
+        bare.push(rate(seconds));
+        bare_busy.push(busy);
+        let state = bench.path(&format!("ingest-{number}-state-{round}"));
+        let (seconds, busy) = bench.run(&input.folder, &state, By::Model);
+        whole.push(rate(seconds));
+        whole_busy.push(busy);
+    }
+    bench.row(
+        "ingest",
+        Row {
+            what: &input.what,
+            unit: "texts/s",
+            more_is_better: true,
+            samples: whole,
+            limit: Some(("bare embed loop", bare)),
+            input: format!("{} texts", input.texts.len()),
+        },
+    );
+    bench.row(
+        "overhead",
+        Row {
+            what: &format!("processor time, {}", input.what),
+            unit: "s",
+            more_is_better: false,
+            samples: whole_busy,
+            limit: Some(("bare embed loop", bare_busy)),
+            input: format!("{} texts", input.texts.len()),
+        },
+    );
+}

@@ -1,0 +1,80 @@
+//! A large index, opened: how long until it answers, and until it knows that nothing has changed.
+
+use std::fs;
+use std::time::Instant;
+
+use floodmark::answers::Query;
+
+use super::bench::{Bench, By};
+use super::corpus::sentence;
+use super::limits;
+use super::results::Row;
+
+/// Opens, answers, catches up.
+pub fn measure(bench: &Bench) {
+    let size = bench.arguments.sizes.iter().copied().max().unwrap_or(1000);
+    let (input, state) = bench.short(size);
+    // What another section has changed since is caught up before the clock starts.
+    bench.run(&input, &state, By::Model);
+    bench.build_view(&state);
+    let (mut opened, mut answered, mut caught_up) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut disk, mut queries) = (Vec::new(), Vec::new());
+    for round in 0..bench.arguments.rounds {
+        disk.push(limits::read(&state));
+        let started = Instant::now();
+        let searcher = bench.searcher(&state);
+        opened.push(started.elapsed().as_secs_f64());
+        let query = |number: usize| Query::new(sentence(number * 7), 10);
+        let found = searcher.search(&query(round)).expect("hits");
+        answered.push(started.elapsed().as_secs_f64());
+        assert_eq!(found.hits.len(), 10);
+        for number in 0..50 {
+            let started = Instant::now();
+            searcher.search(&query(number)).expect("hits");
+            queries.push(started.elapsed().as_secs_f64() * 1000.0);
+        }
+        drop(searcher);
+        caught_up.push(bench.run(&input, &state, By::Model).0);
+    }
+    let row = |what: &str, unit: &str, samples: Vec<f64>, limit: Option<(&str, Vec<f64>)>| {
+        let input = format!("{size} chunks");
+        let more_is_better = false;
+        bench.row(
+            "restart",
+            Row {
+                what,
+                unit,
+                more_is_better,
+                samples,
+                limit,
+                input,
+            },
+        );
+    };
+    let read = || Some(("reading the state folder", disk.clone()));
+    row("store and view open", "s", opened, read());
+    row(
+        "first answer, its embedding and the session for it included",
+        "s",
+        answered,
+        read(),
+    );
+    row("caught up: nothing has changed", "s", caught_up, read());
+    row("a query, its embedding included", "ms", queries, None);
+
+    let mut fresh = Vec::new();
+    for _ in 0..bench.arguments.rounds {
+        fs::remove_dir_all(state.join("vectors")).expect("a view");
+        let started = Instant::now();
+        let searcher = bench.searcher(&state);
+        fresh.push(started.elapsed().as_secs_f64());
+        assert!(searcher.reader().snapshot().expect("a snapshot").epoch() > 0);
+    }
+    row(
+        "the view lost: ready to answer from the store",
+        "s",
+        fresh,
+        read(),
+    );
+    bench.build_view(&state);
+}

@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""`make bench`: builds the benches, runs everything in turn, and writes what came out.
+
+    BENCH=quick   some minutes, small inputs: does it run, and roughly how does it stand (the default is `full`)
+    ONLY=a,b      of: build is always done; ingest known walk change restart scaling memory search peers operators
+    BENCH_MODEL=DIR     folder of the f32 model that the peers use (model.onnx, tokenizer.json, 1_Pooling/config.json)
+    BENCH_DATA=DIR      folder with passages.jsonl and streams/slatedb-md/events.jsonl; without it texts are made up
+    BENCH_TORCH=1       take torch from PyPI too (gigabytes), for the peers that need it
+    BENCH_MILLION=1     an index of a million chunks too, where only the stand-in for the model is used
+
+All that is written is below the target folder, but for docs/performance.md and its plots, which only a full run of
+everything replaces.
+"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP / "benches" / "peers"))
+sys.dont_write_bytecode = True
+
+import report  # noqa: E402
+
+RUST = ["ingest", "known", "walk", "change", "restart", "scaling", "memory"]
+SECTIONS = [*RUST, "search", "peers", "operators"]
+
+SIZES = {
+    "quick": {
+        "flags": "--rounds 2 --texts 300 --short 1000 --chunks 5000 --files 5000 --sizes 200,1000 "
+        "--stand-in-sizes 1000,10000 --changes 30 --replay-mb 10",
+        "search": [5000],
+        "search_rounds": 2,
+        "peers": {"texts": 60, "rounds": 1, "trials": 3},
+    },
+    "full": {
+        "flags": "--rounds 3 --texts 4000 --short 100000 --chunks 100000 --files 1000000 --sizes 1000,10000,100000 "
+        "--stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000",
+        "search": [10000, 100000],
+        "search_rounds": 5,
+        "peers": {"texts": 1000, "rounds": 3, "trials": 30},
+    },
+}
+
+
+def main():
+    if sys.version_info < (3, 10):
+        raise SystemExit(f"bench: Python {platform.python_version()} is too old: 3.10 or newer runs the benches")
+    mode = os.environ.get("BENCH") or "full"
+    if mode not in SIZES:
+        raise SystemExit(f"bench: BENCH={mode}: quick or full")
+    only = [name for name in (os.environ.get("ONLY") or "").split(",") if name] or SECTIONS
+    if unknown := sorted(set(only) - set(SECTIONS)):
+        raise SystemExit(f"bench: ONLY={','.join(unknown)}: there are {', '.join(SECTIONS)}")
+    sizes = dict(SIZES[mode])
+    if os.environ.get("BENCH_MILLION"):
+        sizes["flags"] = sizes["flags"].replace("100000 --changes", "100000,1000000 --changes")
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or TOP / "target").resolve()
+    out = target / "bench"
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    programs = build()
+    results = {
+        "mode": mode,
+        "only": only,
+        "command": command(mode),
+        "machine": machine(),
+        "commit": text("git", "describe", "--always", "--dirty"),
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "load_before": os.getloadavg(),
+        "facts": {},
+        "rows": [],
+    }
+    if rust := [name for name in RUST if name in only]:
+        end_to_end(programs["end_to_end"], rust, sizes, out, results)
+    if "search" in only:
+        results["search"] = search(programs["vector_view"], sizes, out)
+    if "peers" in only:
+        results["peers"] = peers(programs["floodmark"], sizes, out)
+    if "operators" in only:
+        operators(mode)
+        results["operators"] = criterion(target)
+    results["load_after"] = os.getloadavg()
+    results["seconds"] = round(time.monotonic() - started)
+    (out / "results.json").write_text(json.dumps(results, indent=1))
+    print(f"bench: {out / 'results.json'}", file=sys.stderr)
+    complete = mode == "full" and set(only) == set(SECTIONS)
+    page = report.write(results, TOP / "docs" if complete else out)
+    print(f"bench: {page}", file=sys.stderr)
+
+
+def build():
+    """The programs that are run: name → path."""
+    cargo = os.environ.get("CARGO", "cargo")
+    asked = [cargo, "build", "--release", "--bin", "floodmark", "--bench", "end_to_end", "--bench", "vector_view"]
+    built = subprocess.run(
+        [*asked, "--message-format=json-render-diagnostics"], cwd=TOP, stdout=subprocess.PIPE, text=True
+    )
+    if built.returncode:
+        raise SystemExit("bench: the build failed")
+    found = {}
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("reason") == "compiler-artifact" and message.get("executable"):
+            found[message["target"]["name"]] = Path(message["executable"])
+    return found
+
+
+def end_to_end(program, sections, sizes, out, results):
+    file = out / "end_to_end.jsonl"
+    file.unlink(missing_ok=True)
+    flags = sizes["flags"].split()
+    if data := os.environ.get("BENCH_DATA"):
+        given = {"--passages": "passages.jsonl"}
+        if results["mode"] == "full":
+            given["--edits"] = "streams/slatedb-md/events.jsonl"
+        for flag, path in given.items():
+            if (Path(data) / path).exists():
+                flags += [flag, str(Path(data) / path)]
+    # One section a process: what one has left in memory is not the next one's. Short records are indexed by `ingest`
+    # and used by three others, so that those four stay together.
+    together = [name for name in sections if name in ("ingest", "change", "restart", "memory")]
+    groups = [",".join(together)] if together else []
+    groups += [name for name in sections if name not in together]
+    for group in groups:
+        done = subprocess.run(
+            [str(program), "--bench", "--only", group, "--results", str(file), *flags],
+            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+        )
+        if done.returncode:
+            raise SystemExit(f"bench: {group} failed")
+    for line in file.read_text().splitlines():
+        row = json.loads(line)
+        if "fact" in row:
+            results["facts"][row["fact"]] = row["value"]
+        else:
+            results["rows"].append(row)
+
+
+def search(program, sizes, out):
+    """floodmark's vector view and FAISS from PyPI on the same vectors, in turn."""
+    import environments
+
+    python, missing = environments.python_of("script", out / "environments")
+    found = []
+    for size in sizes["search"]:
+        folder = out / "search"
+        own = Talk([str(program), "--serve", str(folder), str(size)])
+        first = own.answer()
+        row = {"vectors": size, "floodmark": {**first, "one": [], "many": []}, "missing": missing}
+        pairs = [(own, row["floodmark"])]
+        if not missing:
+            script = TOP / "benches" / "peers" / "faiss_search.py"
+            other = Talk([str(python), str(script), str(folder), first["factory"], str(first["recall"])])
+            row["faiss"] = {**other.answer(), "one": [], "many": []}
+            pairs.append((other, row["faiss"]))
+        for _ in range(sizes["search_rounds"]):
+            for what in ("one", "many"):
+                for talk, into in pairs:
+                    into[what].append(talk.ask(what))
+        for talk, _ in pairs:
+            talk.end()
+        for name in ("vectors.f32", "queries.f32", "truth.u32"):
+            (folder / name).unlink(missing_ok=True)
+        found.append(row)
+        print(f"bench: search: {json.dumps(row)}", file=sys.stderr)
+    return found
+
+
+class Talk:
+    """A child that answers a line with a line."""
+
+    def __init__(self, command):
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def answer(self):
+        line = self.child.stdout.readline()
+        if not line:
+            raise SystemExit(f"bench: {self.child.args[0]} ended without an answer")
+        return json.loads(line)
+
+    def ask(self, word):
+        self.child.stdin.write(word + "\n")
+        self.child.stdin.flush()
+        return self.answer()
+
+    def end(self):
+        self.child.stdin.close()
+        self.child.wait()
+
+
+def peers(floodmark, sizes, out):
+    import types
+
+    import compare
+
+    model = os.environ.get("BENCH_MODEL")
+    if not model or not (Path(model) / "model.onnx").exists():
+        why = "no model to give them: BENCH_MODEL names no folder with a model.onnx"
+        print(f"bench: peers: {why}", file=sys.stderr)
+        return {"rows": {}, "missing": {name: why for name, *_ in compare.PEERS}, "bare": [], "texts": 0}
+    given = types.SimpleNamespace(
+        floodmark=floodmark,
+        model=Path(model).resolve(),
+        environments=out / "environments",
+        torch=bool(os.environ.get("BENCH_TORCH")),
+        logs=out / "logs",
+    )
+    given.logs.mkdir(exist_ok=True)
+    wanted = sizes["peers"]
+    return compare.compare(given, texts(wanted["texts"]), wanted["rounds"], wanted["trials"])
+
+
+def texts(count):
+    """Passages a file each: all cut nothing, so that all embed the same."""
+    data = os.environ.get("BENCH_DATA")
+    passages = Path(data) / "passages.jsonl" if data else None
+    if passages and passages.exists():
+        some = (json.loads(line).strip() for line in passages.open())
+        return list(dict.fromkeys(text for text in some if text))[:count]
+    words = "harbour winter ledger copper garden signal bridge kettle meadow engine lantern river market violin".split()
+    made = []
+    for number in range(count):
+        length = 12 + number * 7919 % 120
+        made.append(f"Note {number}: " + " ".join(words[(number * 31 + at * at) % len(words)] for at in range(length)))
+    return made
+
+
+def operators(mode):
+    cargo = os.environ.get("CARGO", "cargo")
+    # By their names, in the whole workspace: its features stay as they are, and what is compiled stays good.
+    asked = [cargo, "bench", "--workspace"]
+    for file in sorted((TOP / "operators" / "benches").glob("*.rs")):
+        asked += ["--bench", file.stem]
+    asked += ["--", "--quick"] if mode == "quick" else []
+    if subprocess.run(asked, cwd=TOP).returncode:
+        raise SystemExit("bench: the benches of the operators failed")
+
+
+def criterion(target):
+    """Nanoseconds of what criterion has just measured: name → median."""
+    found = {}
+    for file in sorted((target / "criterion").rglob("new/estimates.json")):
+        name = json.loads((file.parent / "benchmark.json").read_text())
+        median = json.loads(file.read_text())["median"]["point_estimate"]
+        found[name["full_id"]] = {"ns": median, "throughput": name.get("throughput")}
+    return found
+
+
+def command(mode):
+    set_here = [f"{name}={os.environ[name]}" for name in ("ONLY", "BENCH_TORCH", "BENCH_MILLION") if os.environ.get(name)]
+    # Folders differ by machine: that they were given is what counts.
+    set_here += [f"{name}=DIR" for name in ("BENCH_DATA", "BENCH_MODEL") if os.environ.get(name)]
+    return " ".join(["make bench", f"BENCH={mode}", *set_here])
+
+
+def machine():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(memory),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
+    }
+
+
+def text(*command):
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
