@@ -26,8 +26,9 @@ bench: setup ## the figures of docs/performance.md
 	@set -- benches/*.rs; [ -f "$$1" ] || { echo "bench: there are no benches yet" >&2; exit 1; }
 	$(CARGO) bench --workspace
 
-soak: ## the long runs: not there yet
-	@echo "soak: there are no long runs yet; they come with the crash harness" >&2; exit 1
+SOAK_MINUTES ?= 30
+soak: setup ## the long runs: kills, faults, corruption, power cuts, for SOAK_MINUTES each (30)
+	$(CARGO) test --test soak -- --minutes $(SOAK_MINUTES)
 
 lint: setup ## formatting, clippy with warnings denied, shellcheck if it is here
 	$(CARGO) fmt --all --check

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use crate::fault;
+
 /// Locked by the run for its life; its first line is the process's number.
 pub const PID_FILE: &str = "run.pid";
 /// Where a run in the background logs.
@@ -110,10 +112,13 @@ impl RunLock {
             }
             Err(TryLockError::Error(source)) => return Err(file_error("lock", &path)(source)),
         }
+        fault::point("pid.locked").map_err(file_error("write", &path))?;
         let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION"));
         file.set_len(0)
+            .and_then(|()| fault::point("pid.write"))
             .and_then(|()| file.write_all(format!("{pid}\nfloodmark {version}\n").as_bytes()))
             .map_err(file_error("write", &path))?;
+        fault::point("pid.written").map_err(file_error("write", &path))?;
         Ok(Self {
             state: state.to_owned(),
             file,
@@ -128,6 +133,7 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
+        fault::pass("pid.release");
         // For people who look into the file. Nothing depends on it: a killed process can't do it either.
         let _ = self.file.set_len(0);
     }
@@ -219,6 +225,7 @@ pub fn launch(
 ) -> Result<Launched, DaemonError> {
     crate::store::create_folder(state).map_err(file_error("make the state folder", state))?;
     let path = state.join(LOG_FILE);
+    fault::point("start.log").map_err(file_error("open the log", &path))?;
     let mut log = OpenOptions::new()
         .create(true)
         .append(true)

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod embed;
 pub mod error;
 pub mod explain;
+pub mod fault;
 pub mod formats;
 pub mod index;
 pub mod ingest;

@@ -14,6 +14,10 @@ fn main() -> ExitCode {
         return Exit::No.into();
     }
     telemetry::fate_sharing();
+    if let Err(error) = floodmark::fault::arm() {
+        telemetry::last_words(&error);
+        return Exit::BadConfiguration.into();
+    }
     let mut out = BufWriter::new(std::io::stdout());
     let result = cli::main(std::env::args_os(), std::env::vars_os(), &mut out)
         .and_then(|exit| Ok(out.flush().map(|()| exit)?));

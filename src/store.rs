@@ -60,6 +60,8 @@ use codec::unsigned;
 use error::Context;
 use lock::Lock;
 
+use crate::fault;
+
 /// Names a text in the views: stable for as long as the store lives, the same for every model.
 pub type Label = i64;
 
@@ -109,12 +111,14 @@ impl Store {
         create_folder(dir).context("create", dir)?;
         let lock = Lock::take(dir, clock())?;
         let path = dir.join(DATABASE);
+        fault::point("store.open").context("open", &path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&path, flags).context("open", &path)?;
         prepare(&mut connection, &path)?;
         let (model_id, generation, upper) = take_over(&mut connection, &path, model)?;
+        fault::point("store.opened").context("open", &path)?;
         tracing::debug!(generation, upper, path = %path.display(), "store opened");
         Ok(Self {
             connection,
@@ -159,7 +163,9 @@ impl Store {
     pub fn close(self) -> Result<(), StoreError> {
         if self.poison.is_none() {
             // A reader in its midst makes this a smaller checkpoint, not an error.
+            fault::point("store.close.before").context("checkpoint", &self.path)?;
             checkpoint(&self.connection, "TRUNCATE").context("checkpoint", &self.path)?;
+            fault::point("store.close.after").context("checkpoint", &self.path)?;
         }
         Ok(())
     }
@@ -180,6 +186,7 @@ pub(crate) fn create_folder(dir: &Path) -> std::io::Result<()> {
     }
     // Texts of the user's files lie in it.
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    fault::point("state.folder.made")?;
     // A new name is durable only when its folder is.
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
@@ -212,6 +219,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
             mode,
         });
     }
+    fault::point("store.log-mode").context("set up", path)?;
     let settings = [
         ("synchronous", "FULL"), // the log is synced at every commit, before it is acknowledged
         ("fullfsync", "ON"),     // macOS: through the drive's cache as well
@@ -265,6 +273,7 @@ fn take_over(
     model: &ModelKey,
 ) -> Result<(i64, u64, Epoch), StoreError> {
     let doing = "take over";
+    fault::point("store.take-over.begin").context(doing, path)?;
     let tx = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .context(doing, path)?;
@@ -317,7 +326,9 @@ fn take_over(
         set_meta(&tx, "model", id).context(doing, path)?;
         set_meta(&tx, "model_since", upper).context(doing, path)?;
     }
+    fault::point("store.take-over.before").context(doing, path)?;
     tx.commit().context(doing, path)?;
+    fault::point("store.take-over.after").context(doing, path)?;
     Ok((id, unsigned(generation), unsigned(upper)))
 }
 

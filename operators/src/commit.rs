@@ -44,6 +44,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
+use crate::fault;
 use crate::keys::Epoch;
 
 /// Makes rows durable; owned by one thread.
@@ -68,6 +69,7 @@ impl<R: Send + 'static> Clerk<R> {
         let serve = move || {
             for (upper, rows) in queue {
                 ledger.commit(upper, rows);
+                fault::pass("commit.written");
                 written();
             }
         };
@@ -129,6 +131,7 @@ pub fn commit<'scope, R: ExchangeData>(
                     rows.extend(data.flat_map(|batch| batch.drain(..)));
                 });
                 while done.try_recv().is_ok() {
+                    fault::pass("commit.frontier");
                     committing.clear();
                 }
                 if !committing.is_empty() {
@@ -144,6 +147,7 @@ pub fn commit<'scope, R: ExchangeData>(
                     closed.extend(rows.into_iter().map(|row| (epoch, row)));
                 }
                 if let Some(last) = committing.last() {
+                    fault::pass("commit.hand-over");
                     let clerk = clerk.as_ref().expect("rows come to worker 0 only");
                     clerk.write(*last.time() + 1, closed);
                 }

@@ -32,6 +32,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
 use crate::batch::Planner;
+use crate::fault;
 use crate::keys::{ChunkHash, Epoch};
 
 /// A text to embed.
@@ -99,7 +100,9 @@ impl Embedders {
                         waker,
                     } in queue
                     {
+                        fault::pass("embed.begin");
                         let results = embedder.embed(&texts);
+                        fault::pass("embed.done");
                         // Either end may be gone when the dataflow was dropped: then nobody waits for the result.
                         let _ = reply.send(Done {
                             keys,
@@ -327,6 +330,7 @@ impl State {
         }) = self.returned.try_recv()
         {
             self.running -= 1;
+            fault::pass("embed.returned");
             let short = keys.len().saturating_sub(results.len());
             let missing = std::iter::repeat_n(
                 Err("the embedder returned too few vectors".to_owned()),
@@ -386,6 +390,7 @@ impl State {
                 })
                 .collect();
             self.running += 1;
+            fault::pass("embed.hand-over");
             let job = Job {
                 keys,
                 texts,

@@ -10,7 +10,7 @@
 //! One file is one operator. The crate does no I/O of its own: files, parsers, models and stores are traits that the
 //! caller implements ([`fingerprint::Fingerprint`], [`parse::Parse`], [`chunk::Chunk`], [`embed::Embedder`],
 //! [`commit::Ledger`], [`source::Feed`]). It knows no configuration and spawns no threads but those of
-//! [`offload::Pool`], [`embed::Embedders`] and the ledger's.
+//! [`offload::Pool`], [`embed::Embedders`] and the ledger's. Where work changes hands there is a [`fault`] point for tests.
 //!
 //! What holds everywhere:
 //! * time is one number, the [`keys::Epoch`], and only [`source`](mod@source) makes new ones;
@@ -24,6 +24,7 @@ pub mod commit;
 pub mod dedup;
 pub mod embed;
 pub mod expand;
+pub mod fault;
 pub mod fingerprint;
 pub mod keys;
 pub mod memo;

@@ -35,6 +35,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::SyncActivator;
 
+use crate::fault;
 use crate::keys::Epoch;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -105,9 +106,12 @@ impl<R: Send + 'static> Away<R> {
         let time = *capability.time();
         self.held.entry(time).or_insert((capability, 0)).1 += 1;
         let (sender, waker) = (self.sender.clone(), self.waker.clone());
+        fault::pass("work.hand-over");
         pool.run(move || {
+            let result = work();
+            fault::pass("work.done");
             // Either end may be gone when the dataflow was dropped: then nobody waits for the result.
-            let _ = sender.send((time, work()));
+            let _ = sender.send((time, result));
             let _ = waker.activate();
         });
     }
@@ -115,6 +119,7 @@ impl<R: Send + 'static> Away<R> {
     /// The next result that has returned. The caller emits it, then calls [`Self::release`].
     pub fn next_returned(&mut self) -> Option<(Capability<Epoch>, R)> {
         let (time, result) = self.returned.try_recv().ok()?;
+        fault::pass("work.returned");
         let (capability, _) = self
             .held
             .get(&time)

@@ -12,6 +12,7 @@ use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 use timely::scheduling::SyncActivator;
 
+use crate::fault;
 use crate::keys::Epoch;
 
 /// What a feed has to say when it is asked for more.
@@ -73,12 +74,15 @@ pub fn source<'scope, H: 'static>(
                         let epoch = *capability.time();
                         match feed.next(epoch, minted.front().copied().unwrap_or(epoch)) {
                             Next::Batch(hints) => {
+                                fault::pass("source.admit");
                                 output.session(&capability).give_iterator(hints.into_iter());
                                 capability.downgrade(&(epoch + 1));
                                 minted.push_back(epoch);
+                                fault::pass("source.minted");
                             }
                             Next::Idle => break,
                             Next::Done => {
+                                fault::pass("source.done");
                                 done = true;
                                 break;
                             }

@@ -8,6 +8,7 @@ use super::{CliError, Exit, setup};
 use crate::config::Config;
 use crate::control::Server;
 use crate::daemon::{self, RunLock};
+use crate::fault;
 use crate::ingest::engine::Engine;
 use crate::ingest::scout::{Scouts, Timer};
 use crate::service::{Service, follower, keep_fresh};
@@ -100,6 +101,7 @@ fn reload(config: &Config, timer: Option<Timer>) -> impl Fn() + Send + 'static {
     let current = Mutex::new(config.clone());
     move || {
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+        fault::pass("reload.begin");
         let new = match current.reload() {
             Ok(new) => new,
             Err(error) => {
@@ -107,6 +109,7 @@ fn reload(config: &Config, timer: Option<Timer>) -> impl Fn() + Send + 'static {
                 return;
             }
         };
+        fault::pass("reload.read");
         let changed = current.changed(&new);
         let (live, later): (Vec<_>, Vec<_>) = changed
             .iter()

@@ -15,6 +15,7 @@ use super::wire::{ASK_BYTES_MAX, Body, Connection, Line, parse};
 use super::{Ask, PROTOCOL, Refusal, RefusalKind, Reply, SOCKET, address};
 use crate::answers::{Found, Query, Retried, Status};
 use crate::daemon::RunLock;
+use crate::fault;
 
 /// What a run can say. Called from several threads at a time, none of which is a worker's.
 pub trait Handler: Send + Sync + 'static {
@@ -67,6 +68,7 @@ impl Drop for Server {
         self.stopping.store(true, Ordering::SeqCst);
         // The acceptor is woken by one last connection. If that fails, it is left to the end of the process.
         let woken = address::connect(&self.state, SOCKET).is_ok();
+        fault::pass("control.unlink");
         let _ = std::fs::remove_file(self.state.join(SOCKET));
         if woken && let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
@@ -77,14 +79,18 @@ impl Drop for Server {
 /// The socket is made where nobody else can reach it, gets its rights, and only then its name.
 fn bind(state: &Path) -> io::Result<UnixListener> {
     let private = state.join("control.new");
+    fault::point("control.begin")?;
     match std::fs::remove_dir_all(&private) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     std::fs::DirBuilder::new().mode(0o700).create(&private)?;
+    fault::point("control.folder")?;
     let listener = address::bind(&private, "s")?;
+    fault::point("control.bound")?;
     std::fs::set_permissions(private.join("s"), std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(private.join("s"), state.join(SOCKET))?;
+    fault::point("control.named")?;
     std::fs::remove_dir(&private)?;
     Ok(listener)
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::{EmbedJobError, EmbedOptions, OnError, Summary};
+use crate::fault;
 use crate::model::Model;
 
 /// Embeds `input` to `output`; `None` is standard input, and standard output. Bad records go to the file that
@@ -89,6 +90,7 @@ impl Target {
             .ok_or(io::ErrorKind::InvalidInput)?
             .to_string_lossy();
         let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
+        fault::point("embed-file.create")?;
         let file = File::create(&unfinished)?;
         let target = Self {
             writer: BufWriter::with_capacity(1 << 16, file),
@@ -105,10 +107,14 @@ impl Target {
 
     /// On the disk, then under its name, then the name on the disk.
     fn finish(mut self) -> io::Result<()> {
+        fault::point("embed-file.flush")?;
         self.writer.flush()?;
         if let Some((unfinished, path)) = &self.names {
+            fault::point("embed-file.sync")?;
             self.writer.get_ref().sync_all()?;
+            fault::point("embed-file.rename")?;
             std::fs::rename(unfinished, path)?;
+            fault::point("embed-file.renamed")?;
             let folder = path
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());

@@ -11,6 +11,7 @@ use super::policy::Kind;
 use super::snapshot::{Rows, SLICE, Snapshot};
 use super::view::Options;
 use super::{IndexError, build};
+use crate::fault;
 
 /// Builds kept on the disk: the one that answers and the one before.
 const KEPT: usize = 2;
@@ -187,6 +188,7 @@ fn make_and_write(
     options: &Options,
     gate: &Gate,
 ) -> Result<Built, IndexError> {
+    fault::pass("view.build");
     let made = build::make(snapshot, kind, options.build_threads, &|| {
         gate.is_cancelled()
     })?;
@@ -206,6 +208,7 @@ fn make_and_write(
     if let Err(error) = disk::prune(dir, KEPT) {
         tracing::warn!(%error, "old builds of the vector view stay on the disk");
     }
+    fault::pass("view.built");
     drop(writing);
     let positions = stored
         .labels

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::IndexError;
 use super::faiss::Ann;
 use super::policy::Kind;
+use crate::fault;
 
 const FORMAT: u32 = 1;
 const CURRENT: &str = "current";
@@ -124,6 +125,7 @@ pub(super) fn write(
     draft: Draft<'_>,
 ) -> Result<Stored, IndexError> {
     let builds = dir.join(BUILDS);
+    at("view.write.begin", &builds)?;
     fs::create_dir_all(&builds).map_err(|e| IndexError::io("create", &builds, e))?;
     let number = names(&builds)?
         .iter()
@@ -136,8 +138,11 @@ pub(super) fn write(
     fs::create_dir(&unfinished).map_err(|e| IndexError::io("create", &unfinished, e))?;
 
     let index = unfinished.join(INDEX);
+    at("view.write.folder", &unfinished)?;
     ann.write(&index)?;
+    at("view.write.index", &index)?;
     sync(&index)?;
+    at("view.write.index-synced", &index)?;
     write_synced(
         &unfinished.join(LABELS),
         &labels
@@ -145,6 +150,7 @@ pub(super) fn write(
             .flat_map(|l| l.to_le_bytes())
             .collect::<Vec<_>>(),
     )?;
+    at("view.write.labels", &unfinished)?;
     let mut files = BTreeMap::new();
     for file in [INDEX, LABELS] {
         files.insert(file.to_owned(), checksum(&unfinished.join(file))?);
@@ -168,7 +174,9 @@ pub(super) fn write(
         serde_json::to_vec_pretty(&manifest).expect("a manifest holds only text and integers");
     json.push(b'\n');
     write_synced(&unfinished.join(METADATA), &json)?;
+    at("view.write.metadata", &unfinished)?;
     sync(&unfinished)?;
+    at("view.write.synced", &unfinished)?;
 
     // The writer of FAISS swallows the error of its last flush: what answers from now on is what lies on the disk.
     let written = fingerprint(&ann)?;
@@ -182,18 +190,25 @@ pub(super) fn write(
     }
 
     let finished = builds.join(&name);
+    at("view.rename", &finished)?;
     fs::rename(&unfinished, &finished).map_err(|e| IndexError::io("rename", &unfinished, e))?;
+    at("view.renamed", &builds)?;
     sync(&builds)?;
+    at("view.current.begin", &builds)?;
     let pointer = dir.join("current.unfinished");
     write_synced(&pointer, name.as_bytes())?;
+    at("view.current.written", &pointer)?;
     fs::rename(&pointer, dir.join(CURRENT)).map_err(|e| IndexError::io("rename", &pointer, e))?;
+    at("view.current.renamed", &pointer)?;
     sync(dir)?;
+    at("view.current.synced", &pointer)?;
     Ok(stored)
 }
 
 /// Reads a build if every byte is as it was written and it holds vectors of this model.
 pub(super) fn read(folder: &Path, model: &str, dimension: usize) -> Result<Stored, IndexError> {
     let path = folder.join(METADATA);
+    fault::point("view.read").map_err(|e| IndexError::io("read", &path, e))?;
     let json = fs::read(&path).map_err(|e| IndexError::io("read", &path, e))?;
     let manifest: Manifest =
         serde_json::from_slice(&json).map_err(|e| IndexError::unusable(&path, e.to_string()))?;
@@ -283,6 +298,7 @@ pub(super) fn oldest_epoch(dir: &Path) -> Option<Epoch> {
 /// Removes all but the `keep` most promising builds, and what was left unfinished.
 pub(super) fn prune(dir: &Path, keep: usize) -> Result<(), IndexError> {
     for old in candidates(dir).into_iter().skip(keep) {
+        at("view.prune", &old)?;
         remove(&old)?;
     }
     tidy(dir)
@@ -291,6 +307,7 @@ pub(super) fn prune(dir: &Path, keep: usize) -> Result<(), IndexError> {
 /// Removes what a crash left unfinished.
 pub(super) fn tidy(dir: &Path) -> Result<(), IndexError> {
     let builds = dir.join(BUILDS);
+    at("view.tidy", &builds)?;
     let entries = match fs::read_dir(&builds) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -338,9 +355,21 @@ fn checksum(path: &Path) -> Result<String, IndexError> {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
-    let written = File::create(path)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let write = || {
+        fault::point("view.file.create")?;
+        let mut file = File::create(path)?;
+        fault::point("view.file.write")?;
+        file.write_all(bytes)?;
+        fault::point("view.file.sync")?;
+        file.sync_all()
+    };
+    let written = write();
     written.map_err(|e| IndexError::io("write", path, e))
+}
+
+/// A fail point of the build in `path`.
+fn at(name: &'static str, path: &Path) -> Result<(), IndexError> {
+    fault::point(name).map_err(|e| IndexError::io("write", path, e))
 }
 
 /// Syncs a file or a folder.

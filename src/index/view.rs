@@ -16,6 +16,7 @@ use super::faiss::Ann;
 use super::policy::{Kind, Policy};
 use super::snapshot::{Rows, SLICE, Snapshot, Standing};
 use super::{IndexError, VectorSource};
+use crate::fault;
 
 /// Vectors asked of the source at a time.
 const FETCH: usize = 4_096;
@@ -284,6 +285,8 @@ impl VectorView {
         for labels in added.chunks(FETCH) {
             self.append(source, labels)?;
         }
+        fault::point("view.append")
+            .map_err(|error| IndexError::io("follow into", &self.dir, error))?;
         // From here on nothing can fail.
         let mut rows = self.standing.write();
         for row in first..rows.len() {
@@ -345,6 +348,7 @@ impl VectorView {
     }
 
     fn publish(&self) {
+        fault::pass("view.publish");
         let count = self.standing.read().len();
         let standing = self.standing.clone();
         self.reader.publish(Snapshot {
@@ -381,6 +385,8 @@ impl VectorView {
 
     /// Lets a build answer: what came and left since its snapshot is carried over from the standing index.
     fn adopt(&mut self, snapshot: &Snapshot, built: Built) -> Result<(), IndexError> {
+        fault::point("view.adopt")
+            .map_err(|error| IndexError::io("adopt a build of", &self.dir, error))?;
         let manifest = built.stored.manifest.clone();
         let carried = built.carry_over(&self.standing.read(), snapshot.count)?;
         tracing::info!(

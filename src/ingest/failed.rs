@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::fault;
 use crate::ingest::queue::{Arrival, Name, WakerSlot, wake};
 use crate::service::time;
 use crate::sources::{Identity, resolved};
@@ -132,6 +133,7 @@ impl Mover {
         let FileState::Dead { failure, attempts } = &row.state else {
             return Ok(Outcome::Stays);
         };
+        fault::point("failed.begin")?;
         self.let_rest(row.identity);
         if look(&from)? != row.identity || row.identity.is_none() {
             return Ok(Outcome::Changed);
@@ -142,8 +144,10 @@ impl Mover {
             fs::remove_file(&log)?; // it speaks of a file that is not beside it
             return moved.map(|_| Outcome::Changed);
         }
+        fault::point("failed.moved")?;
         sync_folder(&to)?;
         sync_folder(&from)?;
+        fault::pass("failed.synced");
         tracing::warn!(path = %from.display(), to = %to.display(), reason = %failure.reason, "a dead file was moved away");
         let failure = Failure {
             advice: format!("it was moved to {}; {}", to.display(), failure.advice),
@@ -190,7 +194,9 @@ impl Mover {
             }
             match File::create_new(&beside) {
                 Ok(mut file) => {
+                    fault::point("failed.log.write")?;
                     file.write_all(log.as_bytes())?;
+                    fault::point("failed.log.sync")?;
                     file.sync_all()?;
                     return Ok((to, beside));
                 }
@@ -243,6 +249,7 @@ fn same(a: Option<Identity>, b: Option<Identity>) -> bool {
 
 /// Whether it was moved; if not, it had changed.
 fn transfer(from: &Path, to: &Path, identity: Option<Identity>) -> io::Result<bool> {
+    fault::point("failed.move")?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => {}
         Err(Errno::XDEV) => return copy(from, to, identity),
@@ -268,7 +275,9 @@ fn copy(from: &Path, to: &Path, identity: Option<Identity>) -> io::Result<bool> 
         .and_then(|()| sync_folder(to))
         .and_then(|()| Ok(look(from)? == identity));
     match copied {
-        Ok(true) => fs::remove_file(from).map(|()| true),
+        Ok(true) => fault::point("failed.copied")
+            .and_then(|()| fs::remove_file(from))
+            .map(|()| true),
         other => {
             fs::remove_file(to)?;
             other

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use floodmark_operators::commit::Ledger;
 use floodmark_operators::keys::{ChunkHash, Epoch};
 
+use crate::fault;
 use crate::store::Store;
 use crate::store::row::{FileRow, Row};
 
@@ -58,6 +59,7 @@ impl StoreLedger {
         let Some(mut stored) = self.recovered.take() else {
             return;
         };
+        fault::pass("ledger.correct");
         let corrections = self.corrections;
         let mut missing = Vec::new();
         rows.retain(|(epoch, row)| match row {
@@ -102,6 +104,7 @@ impl Ledger<Record> for StoreLedger {
                 _ => None,
             })
             .collect();
+        fault::pass("ledger.commit");
         let upper = upper.max(self.corrections + 1);
         if !rows.is_empty() {
             let started = std::time::Instant::now();
@@ -117,9 +120,11 @@ impl Ledger<Record> for StoreLedger {
                 "committed"
             );
         }
+        fault::pass("ledger.durable");
         for witness in &mut self.witnesses {
             witness.committed(upper, &files);
         }
+        fault::pass("ledger.told");
     }
 }
 

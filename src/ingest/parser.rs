@@ -7,6 +7,7 @@ use floodmark_operators::embed::Text;
 use floodmark_operators::keys::{ChunkHash, ContentKey};
 use floodmark_operators::parse::Parse;
 
+use crate::fault;
 use crate::formats::{self, ChunkOptions, Document, Parsed, Piece, TokenOffsets};
 use crate::ingest::reader::Bytes;
 use crate::store::row::{ChunkRow, ContentRow, DocumentRow, Failure};
@@ -28,6 +29,7 @@ impl Parse for Parser {
     type Documents = Documents;
 
     fn parse(&self, _content: ContentKey, bytes: Bytes) -> Documents {
+        fault::pass("parse.begin");
         let parsed = formats::parse(&bytes.bytes, bytes.format, &bytes.piece, &self.options);
         let parsed = match parsed {
             // A part of a file is not a file: what is wrong with it is said beside what is right.
@@ -62,6 +64,7 @@ impl Chunk for Chunker {
         key: ContentKey,
         documents: &Documents,
     ) -> Result<Chunks<Arc<ContentRow>>, Failure> {
+        fault::pass("chunk.begin");
         let Documents { content, parsed } = documents;
         let parsed = parsed.as_ref().map_err(Failure::clone)?;
         let mut texts = Vec::new();

@@ -15,6 +15,7 @@ use floodmark_operators::chunk::{Chunk, Chunks};
 use floodmark_operators::keys::{ContentHash, ContentKey};
 use floodmark_operators::parse::Parse;
 
+use crate::fault;
 use crate::formats::{self, Format, Recipe, SegmentError, Segmenter, TokenOffsets};
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::reader::Bytes;
@@ -106,9 +107,8 @@ impl OpenFile {
     /// # Errors
     /// [`Trouble::Moving`] when it is not.
     pub fn held_still(&self) -> Result<(), Trouble> {
-        let metadata = self
-            .file
-            .metadata()
+        let metadata = fault::point("read.stat")
+            .and_then(|()| self.file.metadata())
             .map_err(|error| Trouble::Io(error, Some(self.identity)))?;
         if Identity::of(&metadata) == self.identity {
             Ok(())
@@ -137,6 +137,7 @@ impl Contents<'_> {
         if self.complete {
             return Ok(None);
         }
+        fault::point("read.segment").map_err(|error| Trouble::Io(error, Some(self.identity)))?;
         let segment = self.segmenter.next_segment();
         let Some(segment) = segment.map_err(|error| at_segment(error, self.identity))? else {
             self.complete = true;
@@ -220,7 +221,9 @@ impl Reading {
 /// Opens a regular file without ever waiting for a writer of a pipe.
 fn open(path: &Path) -> Result<(File, Identity), Trouble> {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = match File::options().read(true).custom_flags(nonblock).open(path) {
+    let opened = fault::point("read.open")
+        .and_then(|()| File::options().read(true).custom_flags(nonblock).open(path));
+    let file = match opened {
         Ok(file) => file,
         Err(error) => {
             let gone = matches!(

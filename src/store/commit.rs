@@ -14,16 +14,18 @@ use super::codec::{signed, unsigned};
 use super::error::{Context, StoreError};
 use super::row::{ContentRow, EmbeddingRow, FileRow, Row, SegmentRow};
 use super::{BUSY_TIMEOUT, Store, checkpoint, meta, set_meta};
+use crate::fault;
 
 mod writer;
 
 use writer::Writer;
 
 /// Checkpoint when so many frames (of a page each) wait in the log: 32 MiB. Pages that many commits change are moved once.
-const LOG_FRAMES_CHECKPOINT: i64 = 4096;
+/// Fewer in a debug build, so that tests come here often.
+const LOG_FRAMES_CHECKPOINT: i64 = if cfg!(debug_assertions) { 256 } else { 4096 };
 
 /// From so many on (64 MiB) wait a moment for readers, so that the log can begin anew even under a stream of searches.
-const LOG_FRAMES_PATIENCE: i64 = 8192;
+const LOG_FRAMES_PATIENCE: i64 = if cfg!(debug_assertions) { 512 } else { 8192 };
 const PATIENCE: Duration = Duration::from_millis(50);
 
 impl Store {
@@ -57,6 +59,7 @@ impl Store {
         let doing = "commit to";
         let path = self.path.clone();
         let at_ms = (self.clock)();
+        fault::point("store.commit.begin").context(doing, &path)?;
         let tx = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -68,12 +71,16 @@ impl Store {
                 theirs,
             });
         }
+        fault::point("store.commit.fenced").context(doing, &path)?;
         Writer::new(&tx, &path, self.model, self.dimension).write(batch)?;
+        fault::point("store.commit.rows").context(doing, &path)?;
         set_meta(&tx, "upper", signed(upper)).context(doing, &path)?;
         tx.prepare_cached("INSERT INTO epochs VALUES (?, ?)")
             .and_then(|mut statement| statement.execute(params![signed(upper - 1), at_ms]))
             .context(doing, &path)?;
+        fault::point("store.commit.before").context(doing, &path)?;
         tx.commit().context(doing, &path)?;
+        fault::point("store.commit.after").context(doing, &path)?;
         self.upper = upper;
         Ok(())
     }
@@ -82,10 +89,13 @@ impl Store {
     fn tend_log(&self) -> Result<(), StoreError> {
         let tend = || -> rusqlite::Result<()> {
             let (frames, moved) = checkpoint(&self.connection, "NOOP")?;
+            fault::pass("store.log.looked");
             if frames - moved < LOG_FRAMES_CHECKPOINT {
                 return Ok(());
             }
+            fault::pass("store.log.fold");
             checkpoint(&self.connection, "PASSIVE")?;
+            fault::pass("store.log.folded");
             if frames >= LOG_FRAMES_PATIENCE {
                 self.connection.busy_timeout(PATIENCE)?;
                 checkpoint(&self.connection, "RESTART")?;

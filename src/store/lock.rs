@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::{Context, StoreError};
+use crate::fault;
 
 /// Who holds a state folder, by its own word in the lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ const PAUSE: Duration = Duration::from_millis(40);
 impl Lock {
     pub(super) fn take(dir: &Path, started_ms: i64) -> Result<Self, StoreError> {
         let path = dir.join("lock");
+        fault::point("store.lock.open").context("open the lock file", &path)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -62,7 +64,9 @@ impl Lock {
                 Err(errno) => return Err(io::Error::from(errno)).context("lock", &path),
             }
         }
+        fault::point("store.lock.taken").context("write", &path)?;
         file.set_len(0).context("write", &path)?;
+        fault::point("store.lock.write").context("write", &path)?;
         write!(
             file,
             "pid {}\nstarted_ms {started_ms}\n",

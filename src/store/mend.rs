@@ -6,6 +6,7 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 use super::codec::{Sql, signed};
 use super::error::{Context, StoreError};
 use super::{Store, set_meta};
+use crate::fault;
 
 /// What the next run must read or embed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl Store {
         let path = self.path.clone();
         let doing = "mend";
         let upper = self.upper;
+        fault::point("store.mend.begin").context(doing, &path)?;
         let tx = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -53,8 +55,12 @@ impl Store {
                     params![signed(upper), (self.clock)()],
                 )
             })
-            .and_then(|_| tx.commit())
+            .and_then(|_| {
+                fault::pass("store.mend.before");
+                tx.commit()
+            })
             .context(doing, &path)?;
+        fault::point("store.mend.after").context(doing, &path)?;
         self.upper = upper + 1;
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::codec::unsigned;
 use super::error::{Context, StoreError};
 use super::snapshot::{Model, Snapshot};
 use super::{DATABASE, identify, meta, schema, tune};
+use crate::fault;
 
 /// Opens snapshots of a store. Cheap to clone; each snapshot has a connection of its own, used again afterwards.
 #[derive(Clone, Debug)]
@@ -61,6 +62,7 @@ impl Reader {
             None => connect(&self.shared.path)?,
         };
         let path = &self.shared.path;
+        fault::point("store.read").context("read", path)?;
         // A transaction that is deferred takes its snapshot with its first read.
         connection.execute_batch("BEGIN").context("read", path)?;
         let upper = meta(&connection, "upper").context("read", path)?;

@@ -11,6 +11,7 @@ use super::codec::{Sql, unescape_path, unsigned};
 use super::error::{Context, StoreError};
 use super::file::{COLUMNS, StoredFile, read_state};
 use super::meta;
+use crate::fault;
 use crate::formats::Format;
 
 /// Where the store stands.
@@ -60,7 +61,10 @@ pub(super) fn recover(
     model: i64,
     keep: &dyn Fn(&StoredContent) -> bool,
 ) -> Result<Recovery, StoreError> {
-    read(connection, model, keep).context("recover from", path)
+    fault::point("store.recover.begin").context("recover from", path)?;
+    let recovery = read(connection, model, keep).context("recover from", path)?;
+    fault::point("store.recover.end").context("recover from", path)?;
+    Ok(recovery)
 }
 
 fn read(
@@ -69,7 +73,9 @@ fn read(
     keep: &dyn Fn(&StoredContent) -> bool,
 ) -> rusqlite::Result<Recovery> {
     let texts = texts(connection, model)?;
+    fault::pass("store.recover.texts");
     let contents = contents(connection)?;
+    fault::pass("store.recover.contents");
     let keys: Vec<Option<ContentKey>> = contents
         .iter()
         .map(|content| content.as_ref().map(|content| content.key))

@@ -8,6 +8,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::fault;
+
 /// "FLDM": this SQLite file is one of ours.
 pub(super) const APPLICATION_ID: i64 = 0x464C_444D;
 
@@ -22,10 +24,13 @@ pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Resu
     let done = usize::try_from(found).unwrap_or(0);
     for (version, step) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        fault::pass("store.migrate.begin");
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", version as i64 + 1)?;
+        fault::pass("store.migrate.before");
         transaction.commit()?;
+        fault::pass("store.migrate.after");
     }
     Ok(())
 }

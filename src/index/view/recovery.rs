@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{FETCH, Options, VectorView};
+use crate::fault;
 use crate::index::disk::{self, Stored};
 use crate::index::faiss::Ann;
 use crate::index::policy::Kind;
@@ -124,6 +125,7 @@ impl VectorView {
     /// Reads the source in full into a flat index, which answers at once; a better kind is built beside it.
     pub(super) fn load(&mut self, source: &dyn VectorSource) -> Result<(), IndexError> {
         self.building = None;
+        fault::pass("view.load");
         for _ in 0..LOADS {
             let at = source.epoch().map_err(IndexError::Source)?;
             let mut ann = Ann::new(Kind::Flat, self.dimension)?;

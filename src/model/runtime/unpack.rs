@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::fault;
+
 /// Why the library can't be unpacked.
 #[derive(Debug, Error)]
 pub enum UnpackError {
@@ -142,6 +144,7 @@ fn is_whole(library: &Path, packed: &Packed) -> Result<bool, UnpackError> {
 /// Writes beside, syncs, reads back, renames, syncs the folder. The caller holds the lock.
 fn write(packed: &Packed, library: &Path) -> Result<(), UnpackError> {
     let unfinished = library.with_file_name("unfinished");
+    fault::point("runtime.begin").map_err(failed(&unfinished))?;
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
@@ -150,12 +153,15 @@ fn write(packed: &Packed, library: &Path) -> Result<(), UnpackError> {
         .open(&unfinished)
         .map_err(failed(&unfinished))?;
     zstd::stream::copy_decode(packed.zstd, &mut file)
+        .and_then(|()| fault::point("runtime.written"))
         .and_then(|()| file.sync_all())
         .map_err(failed(&unfinished))?;
     if !is_whole(&unfinished, packed)? {
         return Err(UnpackError::Corrupt { path: unfinished });
     }
+    fault::point("runtime.rename").map_err(failed(library))?;
     std::fs::rename(&unfinished, library).map_err(failed(library))?;
+    fault::point("runtime.renamed").map_err(failed(library))?;
     let folder = library.parent().unwrap_or(library);
     File::open(folder)
         .and_then(|folder| folder.sync_all())

@@ -8,6 +8,7 @@ use floodmark_operators::keys::{ChunkHash, ContentKey, Epoch, PathKey};
 use rusqlite::{Connection, Transaction, params};
 
 use super::Batch;
+use crate::fault;
 use crate::store::codec::{Sql, encode_vector, signed, unsigned, vector_fault};
 use crate::store::error::{Context, StoreError};
 use crate::store::row::{ContentRow, EmbeddingRow, FileRow, FileState, SegmentRow};
@@ -50,20 +51,25 @@ impl<'a> Writer<'a> {
     pub(super) fn write(mut self, batch: Batch) -> Result<(), StoreError> {
         // Embeddings first: they bring the text with the hash, so that a text's row is written once and not grown.
         for row in &batch.embeddings {
+            fault::pass("store.commit.embedding");
             self.embedding(row)?;
         }
         for row in &batch.contents {
+            fault::pass("store.commit.content");
             self.content(row).context("commit to", self.path)?;
         }
         for (&epoch, group) in &batch.epochs {
             // What is retired goes before what takes its place.
             for row in &group.files {
+                fault::pass("store.commit.file");
                 self.file(epoch, row)?;
             }
             for row in &group.segments {
+                fault::pass("store.commit.segment");
                 self.segment(epoch, row)?;
             }
             for (&hash, &change) in &group.live {
+                fault::pass("store.commit.live");
                 self.live(epoch, hash, change)?;
             }
         }

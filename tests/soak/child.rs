@@ -1,0 +1,225 @@
+//! The program that is killed: everything of a run but its model, which costs nothing and keeps count.
+//!
+//! It says on standard output what it has embedded and what it has been told to be durable, a line each, before it does
+//! anything else about it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use floodmark::answers::{Found, Query, Retried, Status};
+use floodmark::control::{Handler, Refusal, RefusalKind, Server};
+use floodmark::daemon::RunLock;
+use floodmark::index::{VectorView, policy::Policy, view};
+use floodmark::ingest::engine::Engine;
+use floodmark::ingest::ledger::Witness;
+use floodmark::search::{StoreVectors, VIEW};
+use floodmark::service::{follower, stored_status};
+use floodmark::store::row::FileRow;
+use floodmark::store::{ModelKey, Reader};
+use floodmark::worker::{Handle, Layout, Mode, Options, Run};
+use floodmark::{fault, signals, telemetry};
+use floodmark_operators::embed::{Embedder, Vector};
+use floodmark_operators::keys::{ChunkHash, Epoch};
+
+use crate::site::options;
+use crate::support::Words;
+
+/// How a child is called: `child DIR MODE THREADS [PROCESS HOSTS]`.
+pub fn main(arguments: &[String]) -> Result<(), String> {
+    telemetry::fate_sharing();
+    fault::arm()?;
+    let killed = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(killed).map_err(|error| error.to_string())?;
+    let [folder, mode, threads, cluster @ ..] = arguments else {
+        return Err("child DIR MODE THREADS [PROCESS HOSTS]".into());
+    };
+    let folder = Path::new(folder);
+    let mode = match mode.as_str() {
+        "watch" => Mode::Watch,
+        _ => Mode::Once,
+    };
+    let threads = threads.parse().map_err(|_| "THREADS is a number")?;
+    let mut options = options(folder, mode, threads);
+    if let [process, hosts] = cluster {
+        let hosts = fs::read_to_string(hosts).map_err(|error| error.to_string())?;
+        options.layout = Layout::Cluster {
+            threads,
+            process: process.parse().map_err(|_| "PROCESS is a number")?,
+            addresses: hosts.lines().map(str::to_owned).collect(),
+        };
+    }
+    run(options)
+}
+
+fn run(options: Options) -> Result<(), String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let state = options.state.clone();
+    if !options.layout.owns_the_state() {
+        let run =
+            Run::start(options, engine(), Vec::new(), Arc::new(stop)).map_err(|e| said(&e))?;
+        return run.join();
+    }
+    let lock = RunLock::acquire(&state).map_err(|e| said(&e))?;
+    let (witness, commits) = follower();
+    let run = Run::start(
+        options,
+        engine(),
+        vec![witness, Box::new(Teller)],
+        Arc::new(stop),
+    )
+    .map_err(|e| said(&e))?;
+    let handle = run.handle();
+    let stopping = handle.clone();
+    signals::install(move || stopping.stop(), || {}).map_err(|e| said(&e))?;
+    let reader = Reader::open(&state).map_err(|e| said(&e))?;
+    let mut view = {
+        let snapshot = reader.snapshot().map_err(|e| said(&e))?;
+        VectorView::open(&state.join(VIEW), &StoreVectors(&snapshot), view_options())
+            .map_err(|e| said(&e))?
+    };
+    let following = reader.clone();
+    let follows = std::thread::spawn(move || {
+        loop {
+            match commits.recv_timeout(Duration::from_millis(20)) {
+                Ok(()) => {}
+                Err(error) if error.is_timeout() && view.status().building => {}
+                Err(error) if error.is_timeout() => continue,
+                Err(_) => return,
+            }
+            let followed = following.snapshot().map_err(|error| error.to_string());
+            let followed = followed.and_then(|snapshot| {
+                view.follow(&StoreVectors(&snapshot))
+                    .map_err(|error| error.to_string())
+            });
+            if let Err(error) = followed {
+                say(&format!("behind {error}"));
+            }
+        }
+    });
+    let answers = Answers {
+        handle,
+        reader,
+        state,
+    };
+    let server = Server::start(&lock, Arc::new(answers)).map_err(|e| said(&e))?;
+    run.join()?;
+    drop(server);
+    let _ended = follows.join();
+    drop(lock);
+    Ok(())
+}
+
+/// Builds come often: everything about a view happens in a short life.
+pub fn view_options() -> view::Options {
+    view::Options {
+        policy: Policy {
+            changes_min: 10,
+            ..Policy::default()
+        },
+        build_threads: 1,
+        ..view::Options::default()
+    }
+}
+
+fn stop(why: String) {
+    telemetry::last_words(&why);
+    std::process::exit(1);
+}
+
+static OUT: Mutex<()> = Mutex::new(());
+
+fn say(lines: &str) {
+    let _one_at_a_time = OUT.lock();
+    // Whoever reads it is killed first, if at all.
+    let _ = std::io::stdout().write_all(format!("{lines}\n").as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+struct Teller;
+
+impl Witness for Teller {
+    fn committed(&mut self, upper: Epoch, files: &[FileRow]) {
+        let rows = files.iter().map(|row| {
+            let kind = format!("{:?}", row.state);
+            let kind = kind.split([' ', '(']).next().unwrap_or_default();
+            let identity = row
+                .identity
+                .map_or("-".to_owned(), |identity| format!("{identity:?}"));
+            format!("\nfile\t{kind}\t{}\t{identity}", row.path.display())
+        });
+        say(&format!("durable {upper}{}", rows.collect::<String>()));
+    }
+}
+
+struct Counting;
+
+impl Embedder for Counting {
+    fn embed(&mut self, texts: &[Arc<str>]) -> Vec<Result<Vector, String>> {
+        let vectors = texts.iter().map(|text| Ok(vector(text))).collect();
+        let keys: Vec<String> = texts
+            .iter()
+            .map(|text| format!("embedded {}", ChunkHash::of(&[text.as_bytes()])))
+            .collect();
+        say(&keys.join("\n"));
+        vectors
+    }
+}
+
+fn vector(text: &str) -> Vector {
+    let hash = blake3::hash(text.as_bytes());
+    let numbers = hash.as_bytes()[..8]
+        .iter()
+        .map(|byte| f32::from(*byte) - 127.5);
+    let norm = numbers
+        .clone()
+        .map(|number| number * number)
+        .sum::<f32>()
+        .sqrt();
+    numbers.map(|number| number / norm).collect()
+}
+
+fn engine() -> Engine {
+    Engine {
+        embedders: (0..2)
+            .map(|_| Box::new(Counting) as Box<dyn Embedder>)
+            .collect(),
+        tokens: Arc::new(Words),
+        tokenizer: "words".into(),
+        key: ModelKey {
+            id: "hashing".into(),
+            dimension: 8,
+        },
+    }
+}
+
+struct Answers {
+    handle: Handle,
+    reader: Reader,
+    state: PathBuf,
+}
+
+fn not_here<T>() -> Result<T, Refusal> {
+    Err(Refusal::new(RefusalKind::Invalid, "this is a test's child"))
+}
+
+impl Handler for Answers {
+    fn status(&self) -> Result<Status, Refusal> {
+        stored_status(&self.reader, &self.state)
+            .map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
+    }
+    fn search(&self, _query: &Query) -> Result<Found, Refusal> {
+        not_here()
+    }
+    fn stop(&self) {
+        self.handle.stop();
+    }
+    fn wait(&self, _path: &Path, _timeout: Duration) -> Result<Epoch, Refusal> {
+        not_here()
+    }
+    fn retry_dead(&self, _paths: &[PathBuf]) -> Result<Retried, Refusal> {
+        not_here()
+    }
+}

@@ -1,0 +1,92 @@
+//! What somebody does to a folder while floodmark lives and dies beside it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::random::Random;
+
+const FOLDERS: &[&str] = &["", "a", "a/deep", "b"];
+const NAMES: &[&str] = &[
+    "list.json",
+    "rows.jsonl",
+    "page.md",
+    "note.txt",
+    "table.csv",
+    "bad.json",
+];
+const WORDS: &[&str] = &[
+    "ebb", "flood", "quay", "lamp", "rope", "salt", "gull", "mud", "oar", "keel", "fog", "bell",
+];
+
+fn sentence(number: u64) -> String {
+    let mut words = Random::new(number);
+    let said: Vec<&str> = (0..5).map(|_| *words.pick(WORDS)).collect();
+    format!("{} {number}", said.join(" "))
+}
+
+/// Bytes for a file of that name. Half of the texts are drawn from few, so that copies and repetitions are common.
+fn bytes(path: &Path, random: &mut Random) -> String {
+    let count = *random.pick(&[1, 3, 20, 70]);
+    let texts: Vec<String> = (0..count)
+        .map(|_| {
+            let few = random.percent(50);
+            sentence(random.below(if few { 60 } else { 1 << 40 }))
+        })
+        .collect();
+    let lines = |line: &dyn Fn(&String) -> String| texts.iter().map(line).collect::<String>();
+    match path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+    {
+        "list.json" => {
+            let items: Vec<String> = texts
+                .iter()
+                .map(|text| format!("{{\"text\":\"{text}\"}}"))
+                .collect();
+            format!("[{}]", items.join(",\n"))
+        }
+        "rows.jsonl" => lines(&|text| format!("{{\"text\":\"{text}\"}}\n")),
+        "table.csv" => "id,text\n".to_owned() + &lines(&|text| format!("1,{text}\n")),
+        "page.md" => lines(&|text| format!("# {text}\n\n{text} and {text}.\n\n")),
+        "note.txt" => lines(&|text| format!("{text}.\n")),
+        _ => format!("{{\"text\": \"{} ", texts[0]),
+    }
+}
+
+fn file(root: &Path, random: &mut Random) -> PathBuf {
+    root.join(random.pick(FOLDERS)).join(random.pick(NAMES))
+}
+
+/// Does one thing. What can't be done, because something is not there or in the way, is not done.
+pub fn act(root: &Path, random: &mut Random) {
+    let (one, other) = (file(root, random), file(root, random));
+    let ready = |path: &Path| {
+        path.parent()
+            .is_some_and(|parent| fs::create_dir_all(parent).is_ok())
+    };
+    let _done = match random.below(20) {
+        0..6 if ready(&one) => fs::write(&one, bytes(&one, random)),
+        6..9 if ready(&one) => {
+            let beside = one.with_file_name(".new");
+            fs::write(&beside, bytes(&one, random)).and_then(|()| fs::rename(beside, one))
+        }
+        9..11 => {
+            let more = bytes(&one, random);
+            let open = fs::File::options().append(true).open(&one);
+            open.and_then(|mut open| open.write_all(more.as_bytes()))
+        }
+        11 => fs::File::options().write(true).open(&one).and_then(|open| {
+            let length = open.metadata()?.len();
+            open.set_len(random.below(length + 1))
+        }),
+        12..14 if ready(&other) => fs::rename(one, other),
+        14..16 if one != other && ready(&other) => fs::copy(one, other).map(drop),
+        16..18 => fs::remove_file(one),
+        _ => {
+            let (from, to) = (random.pick(&FOLDERS[1..]), random.pick(&FOLDERS[1..]));
+            fs::rename(root.join(from), root.join(to))
+        }
+    };
+}

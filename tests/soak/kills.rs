@@ -1,0 +1,146 @@
+//! Random histories, and a program that is killed again and again while it follows them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use floodmark::fault::POINTS;
+
+use crate::history::act;
+use crate::life::{Ended, Layout, Life};
+use crate::random::Random;
+use crate::site::{Durable, Site};
+use crate::tally::Tally;
+
+/// Points that the child does not come to: it moves no dead files, unpacks no runtime, and so on. See `points.rs`.
+const ELSEWHERE: &[&str] = &[
+    "failed.",
+    "runtime.",
+    "embed-file.",
+    "reload.",
+    "start.",
+    "store.mend.",
+];
+
+/// Names that a child may come to.
+pub fn names() -> Vec<&'static str> {
+    let names = POINTS.iter().map(|(name, _)| *name);
+    names
+        .filter(|name| !ELSEWHERE.iter().any(|prefix| name.starts_with(prefix)))
+        .collect()
+}
+
+/// One history with its deaths. The error says what does not hold.
+pub fn case(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let site = Site::new(folder);
+    let mut durable = Durable::default();
+    for round in 0..2 + random.below(4) {
+        for _ in 0..1 + random.below(8) {
+            act(&site.files(), &mut random);
+        }
+        let mut deaths = 0;
+        // A death, then the recovery from it may be killed as well, and that one's too.
+        while deaths < 6 && random.percent(if deaths == 0 { 95 } else { 70 }) {
+            let (now, killed) = life(&site, &durable, &mut random, tally)
+                .map_err(|why| format!("round {round}, after {deaths} deaths: {why}"))?;
+            durable = now;
+            if !killed {
+                break;
+            }
+            deaths += 1;
+        }
+        if random.percent(40) {
+            durable = finish(&site, &durable, &mut random, tally)
+                .map_err(|why| format!("round {round}, after {deaths} deaths: {why}"))?;
+        }
+    }
+    finish(&site, &durable, &mut random, tally)
+        .map(drop)
+        .map_err(|why| format!("at the end: {why}"))
+}
+
+fn layout(random: &mut Random) -> Layout {
+    match random.below(20) {
+        0..9 => Layout::Threads(1),
+        9..18 => Layout::Threads(2 + random.below(2) as usize),
+        _ => Layout::Processes,
+    }
+}
+
+/// Runs once, to the end.
+fn finish(
+    site: &Site,
+    before: &Durable,
+    random: &mut Random,
+    tally: &Tally,
+) -> Result<Durable, String> {
+    let layout = layout(random);
+    let (ended, told, seen) = Life::start(site, "once", layout, ["", ""]).wait(None);
+    tally.reached(&seen);
+    if ended != Ended::Done {
+        return Err(format!("{layout:?}, unharmed: {ended:?}"));
+    }
+    let durable = site
+        .holds(before, &told)
+        .and_then(|durable| site.is_complete().map(|()| durable));
+    tally.completed();
+    durable.map_err(|why| format!("{layout:?}, unharmed: {why}"))
+}
+
+/// One life that is to end early: what is durable after it, and whether it was killed.
+fn life(
+    site: &Site,
+    before: &Durable,
+    random: &mut Random,
+    tally: &Tally,
+) -> Result<(Durable, bool), String> {
+    let layout = layout(random);
+    let watch = random.percent(20);
+    let most = random.percent(75);
+    let fault = match random.below(10) {
+        0..5 => format!(
+            "{}=kill@{}",
+            random.pick(&names()),
+            random.up_to(if most { 3 } else { 40 })
+        ),
+        5..9 => format!("*=kill@{}", random.up_to(700)),
+        _ => String::new(),
+    };
+    let deadline = fault
+        .is_empty()
+        .then(|| Instant::now() + Duration::from_millis(random.below(250)));
+    let victim = usize::from(layout == Layout::Processes && random.percent(40));
+    let faults = match victim {
+        0 => [fault.as_str(), ""],
+        _ => ["", fault.as_str()],
+    };
+    let mode = if watch { "watch" } else { "once" };
+    let mut life = Life::start(site, mode, layout, faults);
+    if watch {
+        let end =
+            deadline.unwrap_or(Instant::now() + Duration::from_millis(100 + random.below(300)));
+        while Instant::now() < end && life.lives() {
+            act(&site.files(), random);
+            std::thread::sleep(Duration::from_millis(random.below(20)));
+        }
+        if deadline.is_none() {
+            life.terminate();
+        }
+    }
+    let (ended, told, seen) = life.wait(deadline);
+    let how = format!("{mode} {layout:?}, process {victim}: {fault}");
+    tally.reached(&seen);
+    tally.died(layout, &seen, ended == Ended::Killed);
+    match ended {
+        Ended::Failed(why) => return Err(format!("{how}: {why}")),
+        Ended::Done if !watch => {
+            site.is_complete()
+                .map_err(|why| format!("{how}, which it outlived: {why}"))?;
+        }
+        _ => {}
+    }
+    let now = site
+        .holds(before, &told)
+        .map_err(|why| format!("{how}: {why}"))?;
+    Ok((now, ended == Ended::Killed))
+}

@@ -1,0 +1,319 @@
+//! A folder with files, a state folder beside it, and what must hold of the two. One routine for every scenario.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use floodmark::formats;
+use floodmark::ingest::reader::Patience;
+use floodmark::ingest::reading::Reading;
+use floodmark::ingest::verdict::OnBad;
+use floodmark::sources::{Identity, SourceOptions, key};
+use floodmark::store::{Reader, Snapshot, Standing, StoreError};
+use floodmark::verify::{Verifier, selection};
+use floodmark::worker::{Layout, Mode, Options};
+use floodmark_operators::keys::{ChunkHash, Epoch};
+
+use crate::child::view_options;
+use crate::support::{Words, difference, oracle};
+
+/// How the child works on `folder`.
+pub fn options(folder: &Path, mode: Mode, threads: usize) -> Options {
+    Options {
+        sources: SourceOptions {
+            settle_ms: 5,
+            ..sources(folder)
+        },
+        batch_tokens: 64,
+        epoch_target_ms: 20,
+        patience: Patience {
+            tries: 3,
+            base_ms: 5,
+        },
+        on_bad: OnBad::Drop,
+        layout: Layout::Threads(threads),
+        clock: || 0,
+        ..Options::new(mode, folder.join("state"), vec![folder.join("files")])
+    }
+}
+
+fn sources(folder: &Path) -> SourceOptions {
+    SourceOptions {
+        inputs: vec![folder.join("files")],
+        ..SourceOptions::default()
+    }
+}
+
+/// Everything that may lie in a state folder once nobody works on it.
+const TIDY: &[&str] = &["lock", "run.lock", "run.pid", "store.sqlite", "vectors"];
+/// What a process that was killed may leave beside that, until the next one.
+const LEFT_BY_THE_DEAD: &[&str] = &[
+    "store.sqlite-wal",
+    "store.sqlite-shm",
+    "control.sock",
+    "control.new",
+];
+
+/// What a process has said, and what was known before it.
+#[derive(Default)]
+pub struct Told {
+    /// The last commit with rows that it was told of.
+    pub upper: Epoch,
+    /// By path: what was last told to be durable, and of which kind.
+    pub files: BTreeMap<String, (String, String)>,
+    /// How often it embedded each text.
+    pub embedded: BTreeMap<String, usize>,
+}
+
+impl Told {
+    /// Reads what was said, by any process of one life.
+    pub fn read(said: &str) -> Self {
+        let mut told = Self::default();
+        let mut upper = 0;
+        for line in said.lines() {
+            if let Some(hash) = line.strip_prefix("embedded ") {
+                *told.embedded.entry(hash.to_owned()).or_default() += 1;
+            } else if let Some(number) = line.strip_prefix("durable ") {
+                upper = number.parse().unwrap_or(upper);
+            } else if let Some(rest) = line.strip_prefix("file\t")
+                && let [kind, path, identity] = *rest.split('\t').collect::<Vec<_>>()
+                && kind != "Moving"
+            {
+                told.upper = upper; // an epoch without rows moves nothing in the store
+                told.files
+                    .insert(path.to_owned(), (kind.to_owned(), identity.to_owned()));
+            }
+        }
+        told
+    }
+}
+
+/// What the store holds, as far as it may never be taken back.
+#[derive(Default)]
+pub struct Durable {
+    /// Epoch, text, and whether it joined or left.
+    changes: BTreeSet<(i64, i64, i64)>,
+    embedded: HashSet<String>,
+    upper: Epoch,
+}
+
+/// A folder with files, and its state.
+pub struct Site {
+    pub folder: PathBuf,
+}
+
+impl Site {
+    pub fn new(folder: &Path) -> Self {
+        let folder = folder.to_owned();
+        fs::create_dir_all(folder.join("files")).expect("a folder for the files");
+        Self { folder }
+    }
+
+    pub fn files(&self) -> PathBuf {
+        self.folder.join("files")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    fn snapshot(&self) -> Result<Option<Snapshot>, String> {
+        match Reader::open(&self.state()).and_then(|reader| reader.snapshot()) {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(format!("the store can't be read: {error}")),
+        }
+    }
+
+    /// What is in the store now.
+    pub fn durable(&self) -> Result<Durable, String> {
+        let Some(snapshot) = self.snapshot()? else {
+            return Ok(Durable::default());
+        };
+        let said = |error: StoreError| error.to_string();
+        let embedded = snapshot.recover(&|_| true).map_err(said)?.embedded;
+        Ok(Durable {
+            changes: self.changes().map_err(|error| error.to_string())?,
+            embedded: embedded.iter().map(ChunkHash::to_string).collect(),
+            upper: snapshot.epoch() + 1,
+        })
+    }
+
+    /// The changelog as it is written, which the store itself gives net only.
+    fn changes(&self) -> rusqlite::Result<BTreeSet<(i64, i64, i64)>> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let store =
+            rusqlite::Connection::open_with_flags(self.state().join("store.sqlite"), flags)?;
+        let mut changes = store.prepare("SELECT epoch, text_id, op FROM changelog")?;
+        let rows = changes.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        rows.collect()
+    }
+
+    /// What holds at any moment, also right after a process was killed. Gives what is durable now.
+    ///
+    /// I2 and I6: what was told to be durable is there, and what was there before still is. I3: nothing was embedded that had
+    /// a vector. And the store agrees with itself.
+    pub fn holds(&self, before: &Durable, told: &Told) -> Result<Durable, String> {
+        let now = self.durable()?;
+        if now.upper < told.upper {
+            return Err(format!(
+                "I6: epochs below {} were acknowledged, durable is {}",
+                told.upper, now.upper
+            ));
+        }
+        if let Some(lost) = before.changes.difference(&now.changes).next() {
+            return Err(format!("I2: change {lost:?} was durable and is not there"));
+        }
+        if let Some(late) = now
+            .changes
+            .difference(&before.changes)
+            .find(|change| (change.0 as u64) < before.upper)
+        {
+            return Err(format!(
+                "I2: change {late:?} came into an epoch that was closed, below {}",
+                before.upper
+            ));
+        }
+        for (hash, times) in &told.embedded {
+            if *times > 1 {
+                return Err(format!(
+                    "I3: text {hash} was embedded {times} times in one run"
+                ));
+            }
+            if before.embedded.contains(hash) {
+                return Err(format!(
+                    "I3: text {hash} had a vector and was embedded again"
+                ));
+            }
+        }
+        let Some(snapshot) = self.snapshot()? else {
+            return Ok(now);
+        };
+        let wrong = snapshot.check().map_err(|error| error.to_string())?;
+        if !wrong.is_empty() {
+            return Err(format!("the store disagrees with itself: {wrong:?}"));
+        }
+        if now.upper == told.upper {
+            self.files_as_told(&snapshot, told)?;
+        }
+        Ok(now)
+    }
+
+    /// Nothing was committed after the last that was told: each file stands as it was told.
+    fn files_as_told(&self, snapshot: &Snapshot, told: &Told) -> Result<(), String> {
+        let root = self
+            .files()
+            .canonicalize()
+            .map_err(|error| error.to_string())?;
+        for (path, (kind, identity)) in &told.files {
+            let file = snapshot
+                .file_of(key(&root, Path::new(path)))
+                .map_err(|error| error.to_string())?;
+            let stored = file.as_ref().and_then(|file| file.identity);
+            let stored =
+                stored.map_or("-".to_owned(), |identity: Identity| format!("{identity:?}"));
+            let as_told = match kind.as_str() {
+                "Gone" => file.is_none(),
+                "Retrying" => file.is_some(),
+                _ => file.is_some() && stored == *identity,
+            };
+            if !as_told {
+                return Err(format!(
+                    "I2: {path} was told to be {kind} {identity}, in the store: {file:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What holds when a run has ended by itself.
+    ///
+    /// I1: the index is what a computation from scratch gives, and store, files and view are equal. I4: the view of the disk
+    /// leads to the store's epoch. I5: each file is indexed or dead with a reason. I8: nothing is left lying about.
+    pub fn is_complete(&self) -> Result<(), String> {
+        let Some(snapshot) = self.snapshot()? else {
+            return Err("there is no store".into());
+        };
+        let expected = oracle(
+            &sources(&self.folder),
+            &self.state(),
+            &formats::Options::default(),
+            &Words,
+        );
+        if let Some(difference) = difference(&snapshot, &expected) {
+            return Err(format!("I1: {difference}"));
+        }
+        let mut dead = BTreeSet::new();
+        for file in snapshot.files(None).map_err(|error| error.to_string())? {
+            match &file.standing {
+                Standing::Indexed => {}
+                Standing::Dead { failure, .. } if !failure.message.is_empty() => {
+                    dead.insert(floodmark::store::escape_path(&file.path).to_string());
+                }
+                other => return Err(format!("I5: {} is {other:?}", file.path.display())),
+            }
+        }
+        if dead != expected.dead {
+            return Err(format!("I5: dead are {dead:?}, not {:?}", expected.dead));
+        }
+        drop(snapshot);
+        self.is_verified()?;
+        self.is_tidy()
+    }
+
+    fn is_verified(&self) -> Result<(), String> {
+        let (state, options) = (self.state(), options(&self.folder, Mode::Once, 1));
+        let selection = selection(&options.sources, &state)?;
+        let reading = Reading::new(&options.formats, Arc::new(Words), "words");
+        let verifier = Verifier {
+            state: &state,
+            selection: &selection,
+            reading: &reading,
+            model: "hashing",
+            view: view_options(),
+        };
+        let verdict = verifier
+            .verify(None)
+            .map_err(|error| error.to_string())?
+            .verdict;
+        match verdict.equal {
+            true => Ok(()),
+            false => Err(format!(
+                "I1, I4: {:?} {:?}",
+                verdict.differences, verdict.not_looked
+            )),
+        }
+    }
+
+    fn is_tidy(&self) -> Result<(), String> {
+        let names = |folder: PathBuf| -> Result<Vec<String>, String> {
+            match fs::read_dir(&folder) {
+                Ok(entries) => Ok(entries
+                    .flatten()
+                    .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                    .collect()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        for name in names(self.state())? {
+            // A reader makes the log's files again, for as long as it reads; the log itself is empty.
+            let log = self.state().join(&name);
+            let empty_log = name.starts_with("store.sqlite-")
+                && (name.ends_with("-shm") || fs::metadata(&log).is_ok_and(|log| log.len() == 0));
+            if !TIDY.contains(&name.as_str()) && !empty_log {
+                let known = LEFT_BY_THE_DEAD.contains(&name.as_str());
+                return Err(format!(
+                    "I8: {name} was left in the state folder (of a killed process: {known})"
+                ));
+            }
+        }
+        let builds = names(self.state().join("vectors/builds"))?;
+        let unfinished = builds.iter().any(|name| name.starts_with("unfinished"));
+        match builds.len() > 2 || unfinished {
+            true => Err(format!("I8: builds were left: {builds:?}")),
+            false => Ok(()),
+        }
+    }
+}
