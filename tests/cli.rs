@@ -512,7 +512,8 @@ fn status_and_search_ask_the_run_that_is_under_way() {
             "embeddings",
             "last_commit",
             "last_build",
-            "model"
+            "model",
+            "memory"
         ]
     );
     assert_eq!(

@@ -6,6 +6,7 @@ use super::CliError;
 use crate::config::{self, Config};
 use crate::formats::{self, ChunkOptions};
 use crate::index::{policy::Policy, view};
+use crate::ingest::memory::Limits;
 use crate::ingest::reader::Patience;
 use crate::ingest::reading::Reading;
 use crate::ingest::verdict::OnBad;
@@ -41,6 +42,10 @@ pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
             config::OnBad::Drop => OnBad::Drop,
         },
         failed_dir: config.failed_dir.clone(),
+        memory: Limits {
+            soft_bytes: config.memory_soft,
+            hard_bytes: config.memory_hard,
+        },
         layout: layout(config)?,
         clock,
     })

@@ -3,6 +3,11 @@
 mod crash;
 mod golden;
 mod histories;
+mod hostile;
 mod layouts;
+mod limits;
+mod moving;
+mod panics;
+mod races;
 mod streams;
 mod support;

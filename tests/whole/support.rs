@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use floodmark::formats::{self, ChunkOptions, Piece, Segmenter, TokenOffsets};
 use floodmark::ingest::engine::Engine;
+use floodmark::ingest::memory::Limits;
 use floodmark::ingest::reader::Patience;
 use floodmark::ingest::verdict::OnBad;
 use floodmark::model::{Model, ModelOptions};
@@ -307,6 +308,7 @@ impl Place {
             },
             on_bad: OnBad::Drop,
             failed_dir: None,
+            memory: Limits::default(),
             layout: Layout::Threads(workers),
             clock: || 0,
         }
@@ -426,7 +428,7 @@ pub fn copy_corpus(to: &Path) {
     );
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
