@@ -555,7 +555,13 @@ fn cuts(bytes: &[u8]) {
     let Ok(whole) = formats::parse(bytes, format, &Piece::Whole, &options) else {
         return;
     };
-    if !matches!(format, Format::Json | Format::Jsonl | Format::Csv) {
+    let is_cut = match format {
+        Format::Json | Format::Jsonl => true,
+        // In another encoding than UTF-8 each segment guesses for itself which one it is.
+        Format::Csv => std::str::from_utf8(bytes).is_ok(),
+        _ => false,
+    };
+    if !is_cut {
         return;
     }
     let mut found = Vec::new();

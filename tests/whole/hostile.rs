@@ -44,7 +44,7 @@ fn cases() -> Vec<Case> {
         ),
         (
             "deep-object.json",
-            text("{\"a\":".repeat(100_000)),
+            text("{\"a\":".repeat(40_000)),
             Some("too-deep"),
         ),
         (
@@ -112,7 +112,7 @@ fn cases() -> Vec<Case> {
             None,
         ),
         ("zeros.txt", vec![0; 1 << 20], Some("binary")),
-        ("zeros.json", vec![0; 1 << 20], Some("invalid-json")),
+        ("zeros.json", vec![0; 100_000], Some("invalid-json")),
         (
             "nested.html",
             text(format!(

@@ -77,7 +77,7 @@ fn status_says_how_much_memory_a_run_holds() {
     let mut run = quiet(&mut place.program(&["run", "--memory-hard", "1MiB"]));
     let status = wait("a run that answers", poll, || {
         assert!(run.0.try_wait().unwrap().is_none());
-        let output = place.program(&["status", "--json"]).output().unwrap();
+        let output = place.ask(&["status", "--json"]).output().unwrap();
         let status: serde_json::Value =
             serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
         match &status["memory"]["admission"] {
@@ -89,7 +89,7 @@ fn status_says_how_much_memory_a_run_holds() {
     assert_eq!(memory["admission"], "stopped");
     assert_eq!(memory["hard_bytes"], 1 << 20);
     assert!(memory["rss_bytes"].as_u64().unwrap() > 10 << 20);
-    let output = place.program(&["status"]).output().unwrap();
+    let output = place.ask(&["status"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("nothing is admitted"), "{said}");
 }

@@ -114,7 +114,7 @@ fn a_panic_where_the_watch_is_read_ends_the_run() {
 fn a_panic_where_questions_are_answered_ends_the_run() {
     let ask = |place: &Place, _: u32| {
         // It may be answered by a run that dies meanwhile.
-        let _ = place.program(&["status"]).output().unwrap();
+        let _ = place.ask(&["status"]).output().unwrap();
     };
     provoked("control.accept", "control", &[], ask);
     provoked("control.serve", "control client", &[], ask);

@@ -23,7 +23,7 @@ use floodmark_operators::embed::{Embedder, Vector};
 use floodmark_operators::keys::ChunkHash;
 
 /// Nothing that these tests wait for takes so long.
-pub const STUCK: Duration = Duration::from_secs(30);
+pub const STUCK: Duration = Duration::from_secs(120);
 
 /// A chunk of the index, as far as it follows from the files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -353,13 +353,15 @@ impl Place {
 
     /// The program, with no settings but those of the test.
     pub fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_floodmark"));
+        let mut command = self.ask(arguments);
+        command.arg("--input").arg(self.files());
         command
-            .args(arguments)
-            .arg("--input")
-            .arg(self.files())
-            .arg("--state")
-            .arg(self.state());
+    }
+
+    /// The program, for a command that looks at no input.
+    pub fn ask(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_floodmark"));
+        command.args(arguments).arg("--state").arg(self.state());
         command.current_dir(self.0.path()).stdin(Stdio::null());
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLOODMARK_"))
