@@ -213,7 +213,7 @@ fn time_grows_with_the_input_and_not_with_its_square() {
         .collect();
     let mut slow = Vec::new();
     for (format, unit) in work {
-        let grown = catch_unwind(|| targets::grows(unit.as_bytes(), format, 8 << 10));
+        let grown = catch_unwind(|| targets::grows(unit.as_bytes(), format, 4 << 10));
         if let Err(why) = grown {
             slow.push(why.downcast_ref::<String>().cloned().unwrap_or_default());
         }

@@ -10,7 +10,7 @@ use text_splitter::{ChunkConfig, ChunkSizer, CodeSplitter, MarkdownSplitter, Tex
 use super::{ChunkOptions, Document, Kind, Language};
 
 /// A document is split in windows of this size, which bounds the splitter's time and memory for any document.
-const WINDOW_BYTES: usize = 256 << 10;
+const WINDOW_BYTES: usize = 64 << 10;
 /// So much of one line is in a window at most. The splitter looks for the end of line, sentence and word anew from each chunk
 /// on: a line costs the square of its length.
 const LINE_BYTES: usize = 8 << 10;

@@ -174,6 +174,8 @@ fn a_line_without_end_is_cut_after_a_sentence() {
     // Lines of the usual length are not in the way of a large window.
     let text = "The tide rose.\n".repeat(WINDOW_BYTES / 15);
     assert_eq!(windows(&text).count(), 1);
+    let long = "The tide rose.\n".repeat(3 * WINDOW_BYTES / 15);
+    assert!(windows(&long).all(|window| long[window].ends_with('\n')));
 }
 
 #[test]
