@@ -397,7 +397,9 @@ fn sound(bytes: &[u8], format: Format, document: &Document) {
     if !document.text.is_empty() {
         inside(&document.map.range(0..document.text.len()));
     }
-    let is_as_written = matches!(format, Format::Text | Format::Markdown | Format::Code(_));
+    // Zeros may make it UTF-16, also where it could be read as UTF-8.
+    let is_as_written =
+        matches!(format, Format::Text | Format::Markdown | Format::Code(_)) && !bytes.contains(&0);
     for max in [3, 40] {
         let mut said = String::new();
         for chunk in formats::split(document, &ChunkOptions::default(), &Words(max)) {

@@ -166,8 +166,8 @@ fn a_word_without_end_is_cut() {
 fn a_line_without_end_is_cut_after_a_sentence() {
     let text = format!("title\n\n{}", "The tide rose. ".repeat(3 * LINE_BYTES / 15));
     let cuts: Vec<usize> = windows(&text).map(|window| window.end).collect();
-    assert_eq!(cuts.len(), 4);
-    for end in &cuts[..3] {
+    assert_eq!(cuts.len(), 3);
+    for end in &cuts {
         assert!(text[..*end].ends_with("rose. "), "{end}");
     }
     assert_eq!(cuts.last(), Some(&text.len()));
