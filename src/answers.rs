@@ -107,6 +107,34 @@ pub struct Status {
     pub last_build: Option<String>,
     /// The model whose vectors these are.
     pub model: Option<String>,
+    /// What the run holds; `null` where nothing is running, or the system does not say.
+    #[serde(default)]
+    pub memory: Option<Memory>,
+}
+
+/// Resident memory of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// What it holds.
+    pub rss_bytes: u64,
+    /// The setting `memory-soft`.
+    pub soft_bytes: u64,
+    /// The setting `memory-hard`, if it is set.
+    pub hard_bytes: Option<u64>,
+    /// What follows from the three.
+    pub admission: Admission,
+}
+
+/// How work is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Admission {
+    /// As fast as it is committed.
+    Free,
+    /// One small epoch at a time: `memory-soft` is exceeded.
+    Slow,
+    /// Not at all: `memory-hard` is exceeded.
+    Stopped,
 }
 
 /// What was seen and is not committed yet; `null` where nothing is running that could know (`floodmark plan` looks).

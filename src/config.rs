@@ -398,6 +398,10 @@ settings! {
         epochs_in_flight: u64 = ["4"], Rule::Count(1, 1024);
         /// Milliseconds from an epoch's beginning to its commit that it is sized for: how long a change may wait for what is ahead of it.
         epoch_target_ms: u64 = ["400"], Rule::Count(1, 60_000);
+        /// Resident memory above which work is admitted slowly, one small epoch at a time, and a warning is logged.
+        memory_soft: u64 = ["2GiB"], Rule::Bytes;
+        /// Resident memory above which nothing more is admitted; unset means no limit.
+        memory_hard: Option<u64> = [], Rule::Bytes;
     }
     /// How the views are made: when the vector view is built, and what a word is to the keyword view.
     "index" in ["index"] {

@@ -276,6 +276,17 @@ impl Client {
     }
 }
 
+/// The question that a line from a client holds, without its line end.
+///
+/// # Errors
+/// [`RefusalKind::Invalid`] for what is none, [`RefusalKind::Version`] for one in another version of the protocol.
+pub fn read_ask(line: &[u8]) -> Result<Ask, Refusal> {
+    match wire::parse(line)? {
+        wire::Body::Ask(ask) => Ok(ask),
+        wire::Body::Reply(_) => Err(Refusal::new(RefusalKind::Invalid, "not a question")),
+    }
+}
+
 fn unexpected(reply: &Reply) -> ControlError {
     ControlError::Garbled(format!("{reply:?}").chars().take(80).collect())
 }

@@ -153,6 +153,14 @@ pub fn run<R: BufRead, W: Write, S: Write>(
     })
 }
 
+/// The text that `bytes`, line `line` of an input, asks to embed.
+///
+/// # Errors
+/// What is wrong with the record.
+pub fn text_of(line: u64, bytes: &[u8]) -> Result<String, RecordError> {
+    Record::parse(line, bytes).map(|(_, text)| text)
+}
+
 /// A record's vector, or why it has none.
 type Vector = Result<Arc<[f32]>, EmbedError>;
 

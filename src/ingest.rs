@@ -5,6 +5,7 @@ pub mod failed;
 pub mod hint;
 pub mod ledger;
 pub mod line;
+pub mod memory;
 pub mod parser;
 pub mod progress;
 pub mod queue;

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use floodmark_operators::keys::Epoch;
 
-use crate::answers::{FileCounts, Found, Lag, Query, Retried, Status};
+use crate::answers::{Admission, FileCounts, Found, Lag, Memory, Query, Retried, Status};
 use crate::control::{Handler, Refusal, RefusalKind};
 use crate::dead;
+use crate::fault;
 use crate::index::last_build;
 use crate::ingest::engine::Ward;
 use crate::ingest::ledger::Witness;
+use crate::ingest::memory::Pressure;
 use crate::ingest::progress::Progress;
 use crate::keyword::KeywordError;
 use crate::search::{SearchError, Searcher, VIEW};
@@ -57,6 +59,7 @@ pub fn keep_fresh(
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => continue,
                 Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
             }
+            fault::pass("view.follow");
             if let Err(error) = searcher.follow() {
                 tracing::error!(%error, "the views stay behind; the store is complete, and the next commit tries again");
             }
@@ -124,12 +127,24 @@ impl Handler for Service {
             // All of them wait for it, and are tried again by themselves.
             files.retrying += progress.files() as u64;
         }
+        let gauge = progress.memory();
+        let memory = gauge.rss_bytes().map(|rss_bytes| Memory {
+            rss_bytes,
+            soft_bytes: gauge.limits().soft_bytes,
+            hard_bytes: gauge.limits().hard_bytes,
+            admission: match gauge.pressure() {
+                Pressure::None => Admission::Free,
+                Pressure::Soft => Admission::Slow,
+                Pressure::Hard => Admission::Stopped,
+            },
+        });
         Ok(Status {
             running: true,
             pid: Some(std::process::id()),
             lag,
             files,
             model_trouble,
+            memory,
             ..status
         })
     }

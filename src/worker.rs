@@ -28,6 +28,7 @@ use crate::ingest::failed::{FailedDirError, Mover};
 use crate::ingest::hint::{Again, Known, Standing, once_more};
 use crate::ingest::ledger::{StoreLedger, Witness};
 use crate::ingest::line::{Line, Scout};
+use crate::ingest::memory::Limits;
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::progress::{Progress, Report};
 use crate::ingest::queue::{
@@ -78,6 +79,8 @@ pub struct Options {
     pub on_bad: OnBad,
     /// Where dead files are moved to, if they are.
     pub failed_dir: Option<PathBuf>,
+    /// How much memory the process that owns the state may hold.
+    pub memory: Limits,
     /// Who works on it.
     pub layout: Layout,
     /// How long to wait for the other processes of the layout.
@@ -106,6 +109,7 @@ impl Options {
             },
             on_bad: OnBad::Keep,
             failed_dir: None,
+            memory: Limits::default(),
             layout: Layout::Threads(1),
             cluster_timeout: Duration::from_secs(120),
             clock: || jiff::Timestamp::now().as_millisecond(),
@@ -258,7 +262,7 @@ impl Run {
         let handle = Handle {
             arrivals,
             waker: WakerSlot::default(),
-            progress: Arc::default(),
+            progress: Arc::new(Progress::new(options.memory)),
         };
         let mut ends = Ends::default();
         let mut scouts = None;

@@ -522,7 +522,8 @@ fn status_and_search_ask_the_run_that_is_under_way() {
             "model_trouble",
             "last_commit",
             "last_build",
-            "model"
+            "model",
+            "memory"
         ]
     );
     assert_eq!(

@@ -81,6 +81,7 @@ pub(super) fn run_with(
             .collect();
         tracing::info!(inputs = %inputs.join(", "), state = %config.state.display(), "watching");
     }
+    let progress = run.handle().progress().clone();
     run.join().map_err(CliError::Failed)?;
     drop(server);
     let _ended = view.join();
@@ -93,6 +94,11 @@ pub(super) fn run_with(
         "done: all that was admitted is durable"
     );
     drop(lock);
+    if progress.starved() {
+        return Err(CliError::Failed(
+            "not everything is indexed: the process holds more than memory-hard allows; raise it, and run it again".into(),
+        ));
+    }
     Ok(Exit::Done)
 }
 

@@ -8,6 +8,7 @@ use crate::config::{self, Config};
 use crate::formats::{self, ChunkOptions};
 use crate::index::{policy::Policy, view};
 use crate::ingest::engine::Endurance;
+use crate::ingest::memory::Limits;
 use crate::ingest::reader::Patience;
 use crate::ingest::reading::Reading;
 use crate::ingest::verdict::OnBad;
@@ -44,6 +45,10 @@ pub fn options(config: &Config, mode: Mode) -> Result<Options, CliError> {
             config::OnBad::Drop => OnBad::Drop,
         },
         failed_dir: config.failed_dir.clone(),
+        memory: Limits {
+            soft_bytes: config.memory_soft,
+            hard_bytes: config.memory_hard,
+        },
         layout: layout(config)?,
         cluster_timeout: config.cluster_timeout,
         clock,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::{CliError, Exit, print};
-use crate::answers::Status;
+use crate::answers::{Admission, Status};
 use crate::config::Config;
 use crate::control::Client;
 use crate::daemon;
@@ -60,6 +60,25 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
     };
     write(&status, config.json, out)?;
     Ok(Exit::Done)
+}
+
+/// What the run holds, of how much.
+fn memory(status: &Status) -> String {
+    let Some(memory) = &status.memory else {
+        return "not known".into();
+    };
+    let mb = |bytes: u64| format!("{} MB", bytes / 1_000_000);
+    let (held, soft) = (mb(memory.rss_bytes), mb(memory.soft_bytes));
+    match memory.admission {
+        Admission::Free => format!("{held} of {soft}"),
+        Admission::Slow => {
+            format!("{held}, more than memory-soft ({soft}): work is admitted slowly")
+        }
+        Admission::Stopped => format!(
+            "{held}, more than memory-hard ({}): nothing is admitted",
+            memory.hard_bytes.map_or_else(|| "?".into(), mb)
+        ),
+    }
 }
 
 /// Writes it for people or for programs.
@@ -123,6 +142,7 @@ pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), Cli
                 "model",
                 status.model.clone().unwrap_or_else(|| "none yet".into()) + &trouble,
             ),
+            ("memory", memory(status)),
         ],
     )?;
     Ok(())

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use floodmark_operators::keys::Epoch;
 
-use super::wire::{ASK_BYTES_MAX, Body, Connection, Line, parse};
-use super::{Ask, PROTOCOL, Refusal, RefusalKind, Reply, SOCKET, address};
+use super::wire::{ASK_BYTES_MAX, Body, Connection, Line};
+use super::{Ask, PROTOCOL, Refusal, RefusalKind, Reply, SOCKET, address, read_ask};
 use crate::answers::{Found, Query, Retried, Status};
 use crate::daemon::RunLock;
 use crate::fault;
@@ -128,6 +128,7 @@ fn accept(listener: &UnixListener, handler: &Arc<dyn Handler>, stopping: &Atomic
                 continue;
             }
         };
+        fault::pass("control.accept");
         let before = served.fetch_add(1, Ordering::SeqCst);
         let place = Place(Arc::clone(&served));
         if before >= CONNECTIONS_MAX {
@@ -161,13 +162,11 @@ fn refuse_busy(mut stream: UnixStream) {
 
 fn serve(stream: UnixStream, handler: &dyn Handler) {
     let mut connection = Connection::new(stream);
+    fault::pass("control.serve");
     loop {
         let reply = match connection.read_line(ASK_BYTES_MAX, PATIENCE) {
-            Ok(Some(line)) => match parse(&line) {
-                Ok(Body::Ask(ask)) => reply(handler, ask),
-                Ok(Body::Reply(_)) => {
-                    Reply::Refused(Refusal::new(RefusalKind::Invalid, "not a question"))
-                }
+            Ok(Some(line)) => match read_ask(&line) {
+                Ok(ask) => reply(handler, ask),
                 Err(refusal) => Reply::Refused(refusal),
             },
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {

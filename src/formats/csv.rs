@@ -3,6 +3,7 @@
 //! to go on where a buffer ends; the tests hold it against the csv crate.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::failure::{At, count_lines, failure};
@@ -303,13 +304,15 @@ fn fields<'n, 'a>(names: &'n [String], cells: Vec<Cell<'a>>) -> Vec<Field<'n, Ce
 /// The columns' names: an empty one is `column_N`, the second of two equal ones gets its number.
 fn header(row: &Row<'_>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
+    let mut taken = HashSet::new();
     for (i, cell) in row.cells.iter().enumerate() {
         let name = cell.text().trim().to_owned();
         names.push(match name.as_str() {
             "" => format!("column_{}", i + 1),
-            _ if names.contains(&name) => format!("{name}_{}", i + 1),
+            _ if taken.contains(&name) => format!("{name}_{}", i + 1),
             _ => name,
         });
+        taken.extend(names.last().cloned());
     }
     names
 }

@@ -10,7 +10,10 @@ use text_splitter::{ChunkConfig, ChunkSizer, CodeSplitter, MarkdownSplitter, Tex
 use super::{ChunkOptions, Document, Kind, Language};
 
 /// A document is split in windows of this size, which bounds the splitter's time and memory for any document.
-const WINDOW_BYTES: usize = 256 << 10;
+const WINDOW_BYTES: usize = 64 << 10;
+/// So much of one line is in a window at most. The splitter looks for the end of line, sentence and word anew from each chunk
+/// on: a line costs the square of its length.
+const LINE_BYTES: usize = 8 << 10;
 /// No token counts for more bytes than this: one word of a megabyte, a single unknown token, is no chunk.
 const TOKEN_BYTES_MAX: usize = 64;
 
@@ -132,25 +135,42 @@ fn trim(text: &str, kind: Kind) -> (usize, &str) {
     (at, text[at..].trim_end())
 }
 
-/// Stretches of at most [`WINDOW_BYTES`], cut after a line, else after a word, else after a character.
+/// Stretches of at most [`WINDOW_BYTES`] with at most [`LINE_BYTES`] of one line, cut after a line, else after a sentence, a word,
+/// or a character.
 fn windows(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        if at >= text.len() {
-            return None;
-        }
-        let rest = &text[at..];
-        let mut len = rest.len();
-        if len > WINDOW_BYTES {
-            let head = &rest[..rest.floor_char_boundary(WINDOW_BYTES)];
-            let late = |cut: &usize| *cut >= head.len() / 2;
-            let line = head.rfind('\n').map(|at| at + 1).filter(late);
-            let word = || head.rfind(' ').map(|at| at + 1).filter(late);
-            len = line.or_else(word).unwrap_or(head.len());
-        }
+        let len = window(&text[at..]);
         at += len;
-        Some(at - len..at)
+        (len > 0).then_some(at - len..at)
     })
+}
+
+/// The length of the window that `rest` begins with.
+fn window(rest: &str) -> usize {
+    let head = &rest[..rest.floor_char_boundary(WINDOW_BYTES)];
+    let mut line = 0;
+    for next in head.split_inclusive('\n') {
+        if next.len() > LINE_BYTES {
+            let part = &next[..next.floor_char_boundary(LINE_BYTES)];
+            return line + cut(part, &[". ", "? ", "! ", " "]);
+        }
+        line += next.len();
+    }
+    if head.len() == rest.len() {
+        return head.len();
+    }
+    cut(head, &["\n", " "])
+}
+
+/// One past the last of the first of `marks` that stands in the second half, or all.
+fn cut(head: &str, marks: &[&str]) -> usize {
+    let last = |mark: &&str| head.rfind(mark).map(|at| at + mark.len());
+    let late = |at: &usize| *at >= head.len() / 2;
+    marks
+        .iter()
+        .find_map(|mark| last(mark).filter(late))
+        .unwrap_or(head.len())
 }
 
 /// There is no white space on either side: the tokens of the parts need not be those of the whole.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use floodmark_operators::keys::Epoch;
 
 use crate::ingest::ledger::Witness;
+use crate::ingest::memory::{Gauge, Limits};
 use crate::store::row::FileRow;
 
 /// Written by the dataflow's threads, read by `status` and `wait`.
@@ -17,9 +18,34 @@ pub struct Progress {
     upper: AtomicU64,
     commits: Mutex<u64>,
     committed: Condvar,
+    memory: Gauge,
+    /// Memory was short for good, and the run ended early.
+    starved: AtomicBool,
 }
 
 impl Progress {
+    /// Of a run that may hold so much memory.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            memory: Gauge::new(limits),
+            ..Self::default()
+        }
+    }
+
+    /// How much memory the process holds.
+    pub fn memory(&self) -> &Gauge {
+        &self.memory
+    }
+
+    pub(crate) fn starve(&self) {
+        self.starved.store(true, Ordering::Release);
+    }
+
+    /// Whether the run ended before everything was indexed, because there was no memory for more.
+    pub fn starved(&self) -> bool {
+        self.starved.load(Ordering::Acquire)
+    }
+
     pub(crate) fn files_behind(&self, files: usize, scanned: bool) {
         self.files.store(files, Ordering::Relaxed);
         self.scanned.store(scanned, Ordering::Release);

@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 use floodmark_operators::keys::{ChunkHash, Epoch};
@@ -27,6 +27,7 @@ use timely::scheduling::SyncActivator;
 use crate::ingest::failed::{Letter, Outcome};
 use crate::ingest::hint::{Again, Hint, Known, Standing, once_more};
 use crate::ingest::ledger::Witness;
+use crate::ingest::memory::Pressure;
 use crate::ingest::progress::Progress;
 use crate::sources::{Doubt, Fate, Found, Identity, ScanReport, Scope};
 use crate::store::row::{FileRow, FileState};
@@ -70,6 +71,10 @@ const BUDGET_START: usize = 32 << 10;
 const BUDGET_MAX: usize = 4 << 20;
 /// What a file costs beside its bytes: opening, rows, a commit's share.
 const FILE_COST: usize = 256;
+/// How long a run that ends when it is done waits for memory while nothing is under way that could free any.
+const STARVING_MAX: Duration = Duration::from_secs(10);
+/// How far the time stamp of a change may lag behind the change: two ticks of the slowest kernel's clock.
+const FILE_CLOCK_TICK: Duration = Duration::from_millis(20);
 /// Wait before a file that changed under the reader's eyes is looked at again.
 const MOVING_PAUSE: Duration = Duration::from_millis(20);
 
@@ -96,6 +101,23 @@ struct Entry {
     /// The last scan that saw it.
     seen: u64,
     size: u64,
+    /// When it was last sent to be looked at.
+    sent: Option<SystemTime>,
+}
+
+impl Entry {
+    /// Whether it may have changed behind the last look and still have the same `stat`: many kernels' clock of files ticks every
+    /// few milliseconds only.
+    fn may_have_changed_in_a_tick(&self, identity: Identity) -> bool {
+        let Some(sent) = self.sent else {
+            return false; // in an earlier run, and so long ago
+        };
+        let since_1970 = sent
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let changed = Duration::from_nanos(u64::try_from(identity.ctime_ns).unwrap_or(0));
+        changed + FILE_CLOCK_TICK >= since_1970
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -161,6 +183,8 @@ pub struct Queue {
     waker: WakerSlot,
     /// Where dead files go to be moved away, if they are.
     failed: Option<Sender<Letter>>,
+    /// Since when memory keeps everything from being admitted, with nothing under way.
+    starving: Option<Instant>,
 }
 
 /// Where the source leaves the handle that wakes it.
@@ -221,6 +245,7 @@ impl Queue {
             progress,
             waker,
             failed,
+            starving: None,
         };
         for remembered in files {
             let Remembered {
@@ -374,6 +399,11 @@ impl Queue {
                 entry.failures = 0;
                 self.enqueue(name, pass.is_none());
             }
+        } else if pass.is_none()
+            && entry.phase == Phase::Resting
+            && entry.may_have_changed_in_a_tick(found.identity)
+        {
+            self.enqueue(name, true);
         } else if entry.phase == Phase::InFlight {
             entry.sighting = entry.sighting.and(Sighting::There(found.identity));
         } else if entry.phase == Phase::Resting && entry.known == Known::default() {
@@ -605,6 +635,7 @@ impl Queue {
             entry.phase = Phase::InFlight;
             entry.again = false;
             entry.sighting = Sighting::None;
+            entry.sent = Some(SystemTime::now());
             cost += FILE_COST
                 + usize::try_from(entry.size)
                     .unwrap_or(usize::MAX)
@@ -626,6 +657,31 @@ impl Queue {
             });
         }
         (hints, true)
+    }
+
+    /// Whether memory allows another epoch. Gives up where it never will.
+    fn has_room(&mut self) -> bool {
+        let idle = self.minted.is_empty();
+        match self.progress.memory().look() {
+            Pressure::None => {}
+            Pressure::Soft => {
+                self.budget = BUDGET_MIN;
+                self.starving = None;
+                return idle;
+            }
+            Pressure::Hard => {
+                let since = *self.starving.get_or_insert_with(Instant::now);
+                if !idle {
+                    self.starving = None;
+                } else if self.pace.once && since.elapsed() > STARVING_MAX {
+                    self.progress.starve();
+                    self.stopping = true;
+                }
+                return false;
+            }
+        }
+        self.starving = None;
+        true
     }
 
     fn settled(&self) -> bool {
@@ -680,6 +736,9 @@ impl Feed<Hint> for Queue {
             .files_behind(self.under_way + self.doubted, self.scanned);
         if self.stopping || (self.pace.once && self.settled()) {
             return Next::Done;
+        }
+        if !self.has_room() {
+            return Next::Idle;
         }
         let (hints, full) = self.batch();
         if hints.is_empty() {

@@ -113,9 +113,15 @@ impl Reader {
         let mut contents = file.contents(&self.options, &self.recipe, start);
         let mut segments = Vec::new();
         let mut read_bytes = 0;
+        let mut broken = None;
         while segments.is_empty() || read_bytes < hint.budget_bytes {
-            let Some(cut) = contents.next_content()? else {
-                break;
+            let cut = match contents.next_content() {
+                Ok(Some(cut)) => cut,
+                Ok(None) => break,
+                Err(trouble) => {
+                    broken = Some(trouble);
+                    break;
+                }
             };
             read_bytes += cut.bytes.bytes.len();
             let row = SegmentRow {
@@ -129,7 +135,11 @@ impl Reader {
             segments.push((row, cut.bytes));
         }
         let (next, complete) = (contents.reached().clone(), contents.is_complete());
+        // What is wrong with a file while somebody writes to it is not wrong with the file.
         file.held_still()?;
+        if let Some(trouble) = broken {
+            return Err(trouble);
+        }
         let row = self.verdict(hint, format, identity, &next, complete);
         if let FileState::Touched = row.state {
             return Ok(vec![Finding::Note(row)]);

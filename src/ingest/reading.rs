@@ -80,8 +80,11 @@ impl OpenFile {
             file.seek(SeekFrom::Start(from)).map_err(io)?;
             (&mut file).take(TAIL).read_to_end(&mut seen).map_err(io)?;
         }
-        let format = formats::detect(path, &seen)
-            .map_err(|failure| Trouble::Bad(failure.into(), Some(identity)))?;
+        let format =
+            formats::detect(path, &seen).map_err(|failure| match still(&file, identity) {
+                Ok(()) => Trouble::Bad(failure.into(), Some(identity)),
+                Err(trouble) => trouble,
+            })?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         Ok(Self {
             file,
@@ -117,14 +120,18 @@ impl OpenFile {
     /// # Errors
     /// [`Trouble::Moving`] when it is not.
     pub fn held_still(&self) -> Result<(), Trouble> {
-        let metadata = fault::point("read.stat")
-            .and_then(|()| self.file.metadata())
-            .map_err(|error| Trouble::Io(error, Some(self.identity)))?;
-        if Identity::of(&metadata) == self.identity {
-            Ok(())
-        } else {
-            Err(Trouble::Moving)
-        }
+        still(&self.file, self.identity)
+    }
+}
+
+fn still(file: &File, identity: Identity) -> Result<(), Trouble> {
+    let metadata = fault::point("read.stat")
+        .and_then(|()| file.metadata())
+        .map_err(|error| Trouble::Io(error, Some(identity)))?;
+    if Identity::of(&metadata) == identity {
+        Ok(())
+    } else {
+        Err(Trouble::Moving)
     }
 }
 

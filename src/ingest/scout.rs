@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select, unbounded};
 
+use crate::fault;
 use crate::ingest::line::Line;
 use crate::ingest::queue::{Arrival, Name};
 use crate::sources::{Event, Found, Scope, SourceOptions, Watcher, scan, watch};
@@ -98,6 +99,7 @@ struct Walker(Line);
 impl Walker {
     fn walk(&self, scope: &Scope, watcher: Option<&Watcher>) -> ControlFlow<()> {
         let line = &self.0;
+        fault::pass("scan.walk");
         let pass = line.next_pass();
         let mut batch: Vec<Found> = Vec::new();
         let report = scan(line.selection(), watcher, scope, &mut |found| {
@@ -151,6 +153,7 @@ impl Walker {
                     Err(_) => return, // the queue is gone
                 },
             }
+            fault::pass("scan.look");
             // A writer makes several events a file; what is waiting is looked at once.
             batch.extend(events.try_iter());
             let mut seen = HashSet::new();

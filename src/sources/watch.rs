@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use serde::Serialize;
 
+use crate::fault;
+
 use super::selection::rules::Rules;
 use super::{PollPolicy, Selection, SourceOptions, SymlinkPolicy};
 
@@ -435,6 +437,7 @@ impl Shared {
         };
         let mut known = HashSet::new();
         kernel.read(&mut |happenings| {
+            fault::pass("watch.events");
             if self.stop.load(Ordering::SeqCst) {
                 return false;
             }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use floodmark::formats::{self, ChunkOptions, Piece, Segmenter, TokenOffsets};
 use floodmark::ingest::engine::Engine;
+use floodmark::ingest::memory::Limits;
 use floodmark::ingest::reader::Patience;
 use floodmark::ingest::verdict::OnBad;
 use floodmark::model::{Model, ModelOptions};
@@ -22,7 +23,7 @@ use floodmark_operators::embed::{Embedder, Vector};
 use floodmark_operators::keys::ChunkHash;
 
 /// Nothing that these tests wait for takes so long.
-pub const STUCK: Duration = Duration::from_secs(30);
+pub const STUCK: Duration = Duration::from_secs(120);
 
 /// A chunk of the index, as far as it follows from the files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -308,6 +309,7 @@ impl Place {
             },
             on_bad: OnBad::Drop,
             failed_dir: None,
+            memory: Limits::default(),
             layout: Layout::Threads(workers),
             cluster_timeout: STUCK,
             clock: || 0,
@@ -353,13 +355,15 @@ impl Place {
 
     /// The program, with no settings but those of the test.
     pub fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_floodmark"));
+        let mut command = self.ask(arguments);
+        command.arg("--input").arg(self.files());
         command
-            .args(arguments)
-            .arg("--input")
-            .arg(self.files())
-            .arg("--state")
-            .arg(self.state());
+    }
+
+    /// The program, for a command that looks at no input.
+    pub fn ask(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_floodmark"));
+        command.args(arguments).arg("--state").arg(self.state());
         command.current_dir(self.0.path()).stdin(Stdio::null());
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLOODMARK_"))
@@ -428,7 +432,7 @@ pub fn copy_corpus(to: &Path) {
     );
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());

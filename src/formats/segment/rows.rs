@@ -7,6 +7,9 @@ use crate::formats::csv::{self, RowEnd};
 use crate::formats::failure::{count_lines, failure};
 use crate::formats::{Piece, json};
 
+/// Longest header. It is looked through anew for each segment.
+const HEADER_BYTES_MAX: usize = 1 << 20;
+
 /// What stands before every segment of a CSV file.
 #[derive(Debug)]
 pub(super) struct Header {
@@ -98,7 +101,7 @@ impl<R: Read + Seek> Segmenter<R> {
 
     /// The header, read from the beginning of the file.
     pub(super) fn read_header(&mut self) -> Result<Header, SegmentError> {
-        let max = self.options.max_record_bytes;
+        let max = self.options.max_record_bytes.min(HEADER_BYTES_MAX);
         loop {
             let bytes = self.buffer.bytes();
             if let Some(end) = csv::header_end(bytes, false).filter(|end| *end <= max) {

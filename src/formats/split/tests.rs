@@ -163,6 +163,22 @@ fn a_word_without_end_is_cut() {
 }
 
 #[test]
+fn a_line_without_end_is_cut_after_a_sentence() {
+    let text = format!("title\n\n{}", "The tide rose. ".repeat(3 * LINE_BYTES / 15));
+    let cuts: Vec<usize> = windows(&text).map(|window| window.end).collect();
+    assert_eq!(cuts.len(), 3);
+    for end in &cuts {
+        assert!(text[..*end].ends_with("rose. "), "{end}");
+    }
+    assert_eq!(cuts.last(), Some(&text.len()));
+    // Lines of the usual length are not in the way of a large window.
+    let text = "The tide rose.\n".repeat(WINDOW_BYTES / 15);
+    assert_eq!(windows(&text).count(), 1);
+    let long = "The tide rose.\n".repeat(3 * WINDOW_BYTES / 15);
+    assert!(windows(&long).all(|window| long[window].ends_with('\n')));
+}
+
+#[test]
 fn a_word_that_is_more_tokens_in_parts_is_counted_anew() {
     let text = "abcdefghi".repeat(5);
     let chunks = split(

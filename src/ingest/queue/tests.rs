@@ -1,5 +1,7 @@
 //! The queue by hand: what is heard in which order, and what is looked at then.
 
+mod limits;
+
 use std::path::Path;
 
 use crossbeam_channel::unbounded;

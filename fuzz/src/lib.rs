@@ -1,0 +1,1 @@
+//! Nothing: the fuzzer is the test beside it, and `make fuzz` builds it.
