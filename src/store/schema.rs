@@ -26,22 +26,26 @@ struct Step(
 /// Step `i` leads from version `i` to `i + 1`. A step that was released is never edited: a store that ran it exists.
 const MIGRATIONS: &[Step] = &[Step(V1, None), Step(V2, None), Step(V3, Some(add_sums))];
 
-/// Brings a store of version `found` to [`VERSION`], one transaction a step: a crash leaves a version, never half of one.
+/// Brings a store of version `found` to [`VERSION`] in one transaction: a crash leaves what was, and a reader beside it sees what was
+/// or all of it.
 pub(super) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     let done = usize::try_from(found).unwrap_or(0);
-    for (version, Step(statements, more)) in MIGRATIONS.iter().enumerate().skip(done) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        fault::pass("store.migrate.begin");
+    if done >= MIGRATIONS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    fault::pass("store.migrate.begin");
+    for Step(statements, more) in &MIGRATIONS[done..] {
         transaction.execute_batch(statements)?;
         if let Some(more) = more {
             more(&transaction)?;
         }
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", version as i64 + 1)?;
-        fault::pass("store.migrate.before");
-        transaction.commit()?;
-        fault::pass("store.migrate.after");
     }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    fault::pass("store.migrate.before");
+    transaction.commit()?;
+    fault::pass("store.migrate.after");
     Ok(())
 }
 
