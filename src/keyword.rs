@@ -7,8 +7,8 @@
 //!                        a save beside it ──▶ segments, current
 //! ```
 //!
-//! tantivy keeps the postings; what a word is ([`analyse`]), what a match is worth ([`score`]) and what is durable when
-//! ([`ground`], [`save`]) is decided here.
+//! tantivy keeps the postings; what a word is ([`analyse`]), what a match is worth (`score`) and what is durable when
+//! (`ground`, `save`) is decided here.
 //!
 //! Invariants:
 //! - A view is never the truth. Whatever lies in its folder may be lost, torn, old or of another store: it is detected and
