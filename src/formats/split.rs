@@ -3,14 +3,23 @@
 //! The splitter asks for the size of many overlapping slices. The text is tokenised once, and every size is two binary
 //! searches over the ends of the tokens.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use text_splitter::{ChunkConfig, ChunkSizer, CodeSplitter, MarkdownSplitter, TextSplitter};
+use tree_sitter::{ParseOptions, ParseState};
 
 use super::{ChunkOptions, Document, Kind, Language};
 
 /// A document is split in windows of this size, which bounds the splitter's time and memory for any document.
 const WINDOW_BYTES: usize = 64 << 10;
+/// The same for code: where it is none, the grammar looks for a way out again and again, and takes the square of the window or more.
+const CODE_WINDOW_BYTES: usize = 16 << 10;
+/// Code that is nested deeper is split as text: each level is a rank of places to cut at, and the splitter weighs all of them for
+/// each chunk. What people write stays far below.
+const CODE_DEPTH_MAX: usize = 100;
+/// Bytes of code for a hundred steps of the parser, several times what real code needs. Where it is none, a grammar looks for a way
+/// out for as long as it is let.
+const BYTES_PER_ASK: usize = 64;
 /// So much of one line is in a window at most. The splitter looks for the end of line, sentence and word anew from each chunk
 /// on: a line costs the square of its length.
 const LINE_BYTES: usize = 8 << 10;
@@ -59,7 +68,7 @@ pub fn split(
             tokens: tokens as u32,
         });
     };
-    for window in windows(&document.text) {
+    for window in windows(&document.text, document.kind) {
         let text = &document.text[window.clone()];
         let tokens = Tokens::of(text, tokenizer);
         for (at, part) in parts(text, &tokens, document.kind, max, options.overlap_tokens) {
@@ -118,11 +127,53 @@ fn code_parts<'t>(
         Language::C => tree_sitter_c::LANGUAGE,
         Language::Other => return TextSplitter::new(config).chunk_indices(text).collect(),
     };
+    if is_beyond_splitting(text, grammar) {
+        return TextSplitter::new(config).chunk_indices(text).collect();
+    }
     let splitter = CodeSplitter::new(grammar, config);
     splitter
         .expect("the grammars are built for this tree-sitter")
         .chunk_indices(text)
         .collect()
+}
+
+/// Whether the grammar makes nothing of it in reasonable time, or it is nested deeper than [`CODE_DEPTH_MAX`].
+fn is_beyond_splitting(text: &str, grammar: impl Into<tree_sitter::Language>) -> bool {
+    let mut parser = tree_sitter::Parser::new();
+    // Asked once for every hundred steps. Steps are counted, not seconds: the same text is cut in the same way everywhere.
+    let mut asks_left = 50 + text.len() / BYTES_PER_ASK;
+    let mut go_on = |_: &ParseState| match asks_left.checked_sub(1) {
+        Some(left) => {
+            asks_left = left;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    };
+    let known = parser.set_language(&grammar.into());
+    let options = ParseOptions::new().progress_callback(&mut go_on);
+    let mut rest = |at: usize, _| text.as_bytes().get(at..).unwrap_or_default();
+    let parsed = known
+        .ok()
+        .and_then(|()| parser.parse_with_options(&mut rest, None, Some(options)));
+    let Some(tree) = parsed else {
+        return true;
+    };
+    let (mut cursor, mut depth) = (tree.walk(), 0);
+    loop {
+        if cursor.goto_first_child() {
+            depth += 1;
+            if depth > CODE_DEPTH_MAX {
+                return true;
+            }
+            continue;
+        }
+        while !cursor.goto_next_sibling() {
+            if !cursor.goto_parent() {
+                return false;
+            }
+            depth -= 1;
+        }
+    }
 }
 
 /// As the splitters trim: code keeps the indentation of its first line.
@@ -135,20 +186,24 @@ fn trim(text: &str, kind: Kind) -> (usize, &str) {
     (at, text[at..].trim_end())
 }
 
-/// Stretches of at most [`WINDOW_BYTES`] with at most [`LINE_BYTES`] of one line, cut after a line, else after a sentence, a word,
-/// or a character.
-fn windows(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+/// Stretches of at most [`WINDOW_BYTES`] with at most [`LINE_BYTES`] of one line, cut after a line (in code after a block, if there
+/// is one), else after a sentence, a word, or a character.
+fn windows(text: &str, kind: Kind) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let len = window(&text[at..]);
+        let len = window(&text[at..], kind);
         at += len;
         (len > 0).then_some(at - len..at)
     })
 }
 
 /// The length of the window that `rest` begins with.
-fn window(rest: &str) -> usize {
-    let head = &rest[..rest.floor_char_boundary(WINDOW_BYTES)];
+fn window(rest: &str, kind: Kind) -> usize {
+    let (bytes, ends): (_, &[&str]) = match kind {
+        Kind::Code(_) => (CODE_WINDOW_BYTES, &["\n}\n", "\n\n", "\n", " "]),
+        Kind::Prose | Kind::Markdown => (WINDOW_BYTES, &["\n", " "]),
+    };
+    let head = &rest[..rest.floor_char_boundary(bytes)];
     let mut line = 0;
     for next in head.split_inclusive('\n') {
         if next.len() > LINE_BYTES {
@@ -160,7 +215,7 @@ fn window(rest: &str) -> usize {
     if head.len() == rest.len() {
         return head.len();
     }
-    cut(head, &["\n", " "])
+    cut(head, ends)
 }
 
 /// One past the last of the first of `marks` that stands in the second half, or all.

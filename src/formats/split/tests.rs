@@ -165,7 +165,9 @@ fn a_word_without_end_is_cut() {
 #[test]
 fn a_line_without_end_is_cut_after_a_sentence() {
     let text = format!("title\n\n{}", "The tide rose. ".repeat(3 * LINE_BYTES / 15));
-    let cuts: Vec<usize> = windows(&text).map(|window| window.end).collect();
+    let cuts: Vec<usize> = windows(&text, Kind::Prose)
+        .map(|window| window.end)
+        .collect();
     assert_eq!(cuts.len(), 3);
     for end in &cuts {
         assert!(text[..*end].ends_with("rose. "), "{end}");
@@ -173,9 +175,53 @@ fn a_line_without_end_is_cut_after_a_sentence() {
     assert_eq!(cuts.last(), Some(&text.len()));
     // Lines of the usual length are not in the way of a large window.
     let text = "The tide rose.\n".repeat(WINDOW_BYTES / 15);
-    assert_eq!(windows(&text).count(), 1);
+    assert_eq!(windows(&text, Kind::Prose).count(), 1);
     let long = "The tide rose.\n".repeat(3 * WINDOW_BYTES / 15);
-    assert!(windows(&long).all(|window| long[window].ends_with('\n')));
+    assert!(windows(&long, Kind::Prose).all(|window| long[window].ends_with('\n')));
+}
+
+#[test]
+fn code_is_cut_between_its_blocks() {
+    let item = format!("fn a() {{\n{}}}\n\nlet b;\n", "    c();\n".repeat(200));
+    let text = item.repeat(4 * CODE_WINDOW_BYTES / item.len());
+    let rust = Kind::Code(Language::Rust);
+    let cuts: Vec<usize> = windows(&text, rust).map(|window| window.end).collect();
+    assert!(cuts.len() >= 4);
+    for end in &cuts[..cuts.len() - 1] {
+        assert!(text[..*end].ends_with("\n}\n"), "{end}");
+    }
+}
+
+#[test]
+fn what_a_grammar_nests_without_end_is_split_as_text() {
+    let python = tree_sitter_python::LANGUAGE;
+    // The last star makes it an error, and what stands before it a tree as deep as it is long.
+    let text = &"**a".repeat(1366)[..4096];
+    assert!(is_beyond_splitting(text, python));
+    let chunks = split(
+        &document(text, Kind::Code(Language::Python)),
+        &ChunkOptions::default(),
+        &Words(9, 100),
+    );
+    assert_eq!(
+        chunks.iter().map(|chunk| chunk.text.len()).sum::<usize>(),
+        text.len()
+    );
+    // What people write is not: this crate's own source, window by window.
+    let own = [
+        include_str!("../split.rs"),
+        include_str!("../../ingest/queue.rs"),
+        include_str!("../../worker.rs"),
+    ];
+    for source in own {
+        for window in windows(source, Kind::Code(Language::Rust)) {
+            let text = &source[window.clone()];
+            assert!(
+                !is_beyond_splitting(text, tree_sitter_rust::LANGUAGE),
+                "{window:?}"
+            );
+        }
+    }
 }
 
 #[test]
