@@ -29,7 +29,8 @@ use floodmark_operators::keys::{ChunkHash, Epoch};
 use crate::site::options;
 use crate::support::Words;
 
-/// How a child is called: `child DIR MODE THREADS [PROCESS HOSTS]`.
+/// How a child is called: `child DIR MODE THREADS [PROCESS HOSTS]`; the mode is `watch`, `once`, or `built`: once, and a build
+/// of the view that is under way at the end is waited for.
 pub fn main(arguments: &[String]) -> Result<(), String> {
     telemetry::fate_sharing();
     fault::arm()?;
@@ -44,6 +45,7 @@ pub fn main(arguments: &[String]) -> Result<(), String> {
         return Err("child DIR MODE THREADS [PROCESS HOSTS]".into());
     };
     let folder = Path::new(folder);
+    let to_the_end = mode == "built";
     let mode = match mode.as_str() {
         "watch" => Mode::Watch,
         _ => Mode::Once,
@@ -58,7 +60,7 @@ pub fn main(arguments: &[String]) -> Result<(), String> {
             addresses: hosts.lines().map(str::to_owned).collect(),
         };
     }
-    run(options)
+    run(options, to_the_end)
 }
 
 /// A library of some bytes, which must be whole afterwards.
@@ -76,7 +78,7 @@ fn unpacked(cache: &Path) -> Result<(), String> {
     }
 }
 
-fn run(options: Options) -> Result<(), String> {
+fn run(options: Options, to_the_end: bool) -> Result<(), String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let state = options.state.clone();
     if !options.layout.owns_the_state() {
@@ -111,6 +113,9 @@ fn run(options: Options) -> Result<(), String> {
                 Ok(()) => {}
                 Err(error) if error.is_timeout() && view.status().building => {}
                 Err(error) if error.is_timeout() => continue,
+                Err(_) if to_the_end && view.status().building => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 Err(_) => return,
             }
             let followed = following.snapshot().map_err(|error| error.to_string());
