@@ -26,6 +26,7 @@ use tantivy::directory::{
 };
 
 use super::KeywordError;
+use crate::fault;
 
 const CURRENT: &str = "current";
 const UNFINISHED: &str = "current.unfinished";
@@ -67,6 +68,7 @@ impl Ground {
             }
             _ => {}
         }
+        fault::point("words.emptied").map_err(|e| KeywordError::io("create", dir, e))?;
         fs::create_dir_all(dir).map_err(|e| KeywordError::io("create", dir, e))?;
         let disk = MmapDirectory::open(dir).map_err(KeywordError::tantivy("open its folder"))?;
         Ok(Self::of(dir, Some(disk), true))
@@ -75,6 +77,7 @@ impl Ground {
     /// The folder as it was saved last; `None` when nothing was.
     pub(super) fn saved(dir: &Path, writes: bool) -> Result<Option<Self>, KeywordError> {
         let path = dir.join(CURRENT);
+        fault::point("words.read").map_err(|e| KeywordError::io("read", &path, e))?;
         let current = match fs::read(&path) {
             Ok(current) => current,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -131,7 +134,8 @@ impl Ground {
     pub(super) fn sync(&self, name: &Path) -> Result<bool, KeywordError> {
         let path = self.0.dir.join(name);
         match File::open(&path) {
-            Ok(file) => (file.sync_all())
+            Ok(file) => fault::point("words.save.sync")
+                .and_then(|()| file.sync_all())
                 .map(|()| true)
                 .map_err(|e| KeywordError::io("sync", &path, e)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -141,20 +145,27 @@ impl Ground {
 
     /// Makes the folder stand for `meta`, whose files are durable.
     pub(super) fn point_to(&self, meta: &[u8]) -> Result<(), KeywordError> {
-        self.sync_folder()?;
         let (unfinished, current) = (self.0.dir.join(UNFINISHED), self.0.dir.join(CURRENT));
-        File::create(&unfinished)
+        let folder = |error| KeywordError::io("sync", &self.0.dir, error);
+        fault::point("words.save.synced")
+            .and_then(|()| self.sync_folder())
+            .map_err(folder)?;
+        fault::point("words.current.begin")
+            .and_then(|()| File::create(&unfinished))
             .and_then(|mut file| file.write_all(&sealed(meta)).and_then(|()| file.sync_all()))
             .map_err(|e| KeywordError::io("write", &unfinished, e))?;
-        fs::rename(&unfinished, &current)
+        fault::point("words.current.written")
+            .and_then(|()| fs::rename(&unfinished, &current))
             .map_err(|e| KeywordError::io("rename", &unfinished, e))?;
-        self.sync_folder()
+        fault::point("words.current.renamed")
+            .and_then(|()| self.sync_folder())
+            .map_err(folder)?;
+        fault::pass("words.saved");
+        Ok(())
     }
 
-    fn sync_folder(&self) -> Result<(), KeywordError> {
-        File::open(&self.0.dir)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| KeywordError::io("sync", &self.0.dir, e))
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(&self.0.dir).and_then(|folder| folder.sync_all())
     }
 
     fn disk_path(&self, path: &Path) -> Option<PathBuf> {
@@ -192,7 +203,8 @@ impl Directory for Ground {
         let Some(on_disk) = self.disk_path(path) else {
             return self.0.memory.delete(path);
         };
-        fs::remove_file(on_disk).map_err(|error| match error.kind() {
+        let removed = fault::point("words.file.delete").and_then(|()| fs::remove_file(on_disk));
+        removed.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => DeleteError::FileDoesNotExist(path.to_owned()),
             _ => DeleteError::IoError {
                 io_error: Arc::new(error),
@@ -215,7 +227,8 @@ impl Directory for Ground {
         let Some(on_disk) = self.disk_path(path) else {
             return self.0.memory.open_write(path);
         };
-        let file = File::create_new(on_disk).map_err(|error| match error.kind() {
+        let created = fault::point("words.file.create").and_then(|()| File::create_new(on_disk));
+        let file = created.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => OpenWriteError::FileAlreadyExists(path.to_owned()),
             _ => OpenWriteError::IoError {
                 io_error: Arc::new(error),
@@ -277,6 +290,7 @@ struct Unsynced(File);
 
 impl Write for Unsynced {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        fault::point("words.file.write")?;
         self.0.write(bytes)
     }
 
@@ -287,6 +301,7 @@ impl Write for Unsynced {
 
 impl TerminatingWrite for Unsynced {
     fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
+        fault::point("words.file.close")?;
         self.0.flush()
     }
 }

@@ -8,6 +8,7 @@ use tantivy::{Index, SegmentMeta};
 
 use super::KeywordError;
 use super::ground::Ground;
+use crate::fault;
 
 /// What the folder stands for. tantivy keeps the files of a segment as long as somebody holds its meta: so what is saved stays
 /// complete while merges go on.
@@ -64,6 +65,7 @@ pub(super) fn save(
     index: &Index,
     synced: &HashSet<PathBuf>,
 ) -> Result<Saved, KeywordError> {
+    fault::pass("words.save.begin");
     // The segments that are listed must be those that are held: a merge may replace the list between two looks.
     let (meta, listed) = loop {
         let before = ground.meta()?;

@@ -18,6 +18,7 @@ use super::save::{self, Saved, Saving};
 use super::schema::{Fields, Payload, TOKENIZER, print};
 use super::snapshot::{Segment, Snapshot};
 use super::{Change, KeywordError, TextSource};
+use crate::fault;
 
 /// Texts asked of the source at a time.
 const FETCH: usize = 1_024;
@@ -178,12 +179,14 @@ impl Standing {
 
     fn commit(&mut self, payload: &Payload) -> Result<(), KeywordError> {
         let committing = "commit";
+        fault::pass("words.commit.begin");
         let mut prepared =
             (self.writer.prepare_commit()).map_err(KeywordError::tantivy(committing))?;
         prepared.set_payload(&payload.to_json());
         prepared
             .commit()
             .map_err(KeywordError::tantivy(committing))?;
+        fault::pass("words.committed");
         self.reload()
     }
 }
@@ -359,6 +362,7 @@ impl KeywordView {
     }
 
     fn publish(&self) {
+        fault::pass("words.publish");
         let snapshot = Snapshot {
             epoch: self.applied,
             sums: self.held.sums(),

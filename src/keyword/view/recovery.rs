@@ -5,6 +5,7 @@ use std::path::Path;
 use tantivy::{Index, IndexSettings};
 
 use super::{KeywordView, Options, Standing};
+use crate::fault;
 use crate::keyword::ground::Ground;
 use crate::keyword::held::Held;
 use crate::keyword::schema::{Payload, print, schema};
@@ -55,6 +56,7 @@ impl KeywordView {
                 "its checksum differs",
             ));
         }
+        fault::pass("words.resume");
         let mut view = Self::of(dir, options, Standing::of(ground, index, fields)?);
         view.held = view.hold(dir)?;
         if view.held.sums().texts != payload.live {
@@ -156,6 +158,7 @@ impl KeywordView {
                 })
                 .map_err(KeywordError::Source)?;
             outcome?;
+            fault::pass("words.loaded");
             let live = held.sums().texts;
             standing.commit(&Payload::new(at, live, self.options.languages))?;
             self.saved = Default::default();
