@@ -28,13 +28,14 @@ fn outcome(mut command: Command, what: &str) -> Output {
 }
 
 /// Where each kind of thread can be made to panic, and the beginning of that thread's name.
-const THREADS: [(&str, &str); 8] = [
+const THREADS: [(&str, &str); 9] = [
     ("source.admit", "timely"),
     ("read.segment", "read-"),
     ("parse.begin", "read-"),
     ("embed.begin", "embed-"),
     ("store.commit.begin", "commit"),
     ("view.follow", "view"),
+    ("words.file.create", "thrd-tantivy-index0"),
     ("scan.walk", "scan"),
     ("pid.locked", "main"),
 ];
