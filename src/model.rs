@@ -254,7 +254,7 @@ impl Model {
             (0, _) => 1, // one session fills a graphics processor
             (sessions, _) => sessions,
         };
-        tracing::info!(model = %key, %provider, sessions, runtime = %runtime.path().display(), "model opened");
+        tracing::debug!(model = %key, %provider, sessions, runtime = %runtime.path().display(), "model opened");
         let Folder { name, graph, .. } = folder;
         Ok(Self(Arc::new(Inner {
             name,

@@ -173,15 +173,19 @@ impl Progress {
             } else {
                 "{spinner} {pos}"
             };
-            let style = ProgressStyle::with_template(&format!(
-                "{label} {counts} {noun} {{per_sec}} {{eta}}"
-            ));
+            // Without an end there is no time left to speak of.
+            let pace = if total.is_some() {
+                "{per_sec} {eta} {msg}"
+            } else {
+                "{per_sec} {msg}"
+            };
+            let style = ProgressStyle::with_template(&format!("{label} {counts} {noun} {pace}"));
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self {
             label,
             bar,
-            pace: Mutex::new(Pace::new(Instant::now(), total)),
+            pace: Mutex::new(Pace::new(Instant::now(), noun, total)),
         }
     }
 
@@ -193,6 +197,14 @@ impl Progress {
     /// So much more is done.
     pub fn add(&self, done: u64) {
         self.update(|pace| pace.done += done);
+    }
+
+    /// What else there is to say of it; replaces what was said before.
+    pub fn note(&self, note: String) {
+        match &self.bar {
+            Some(bar) => bar.set_message(note),
+            None => self.update(|pace| pace.note = note),
+        }
     }
 
     /// So much is to be done, as is known by now.
@@ -227,17 +239,21 @@ impl Drop for Progress {
 struct Pace {
     started: Instant,
     said: Instant,
+    noun: &'static str,
     done: u64,
     total: Option<u64>,
+    note: String,
 }
 
 impl Pace {
-    fn new(now: Instant, total: Option<u64>) -> Self {
+    fn new(now: Instant, noun: &'static str, total: Option<u64>) -> Self {
         Self {
             started: now,
             said: now,
+            noun,
             done: 0,
             total,
+            note: String::new(),
         }
     }
 
@@ -247,15 +263,21 @@ impl Pace {
         }
         self.said = now;
         let per_second = self.done as f64 / now.duration_since(self.started).as_secs_f64();
-        let done = self.done;
-        Some(match self.total {
+        let (done, noun) = (self.done, self.noun);
+        let mut line = match self.total {
             Some(total) if per_second > 0.0 => {
                 let left_s = total.saturating_sub(done) as f64 / per_second;
-                format!("{done} of {total}, {per_second:.0} a second, about {left_s:.0} s left")
+                format!(
+                    "{done} of {total} {noun}, {per_second:.0} a second, about {left_s:.0} s left"
+                )
             }
-            Some(total) => format!("{done} of {total}"),
-            None => format!("{done}, {per_second:.0} a second"),
-        })
+            Some(total) => format!("{done} of {total} {noun}"),
+            None => format!("{done} {noun}, {per_second:.0} a second"),
+        };
+        if !self.note.is_empty() {
+            line = format!("{line}; {}", self.note);
+        }
+        Some(line)
     }
 }
 
@@ -266,22 +288,30 @@ mod tests {
     #[test]
     fn a_line_of_progress_comes_every_few_seconds_and_says_when_it_is_over() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, Some(100));
+        let mut pace = Pace::new(start, "texts", Some(100));
         assert_eq!(
             pace.line(start + LINE_EVERY - Duration::from_millis(1)),
             None
         );
-        assert_eq!(pace.line(start + LINE_EVERY).as_deref(), Some("0 of 100"));
+        assert_eq!(
+            pace.line(start + LINE_EVERY).as_deref(),
+            Some("0 of 100 texts")
+        );
         pace.done = 40;
         assert_eq!(pace.line(start + LINE_EVERY), None);
         assert_eq!(
             pace.line(start + 2 * LINE_EVERY).as_deref(),
-            Some("40 of 100, 4 a second, about 15 s left")
+            Some("40 of 100 texts, 4 a second, about 15 s left")
         );
         pace.total = None;
         assert_eq!(
             pace.line(start + 4 * LINE_EVERY).as_deref(),
-            Some("40, 2 a second")
+            Some("40 texts, 2 a second")
+        );
+        pace.note = "7 chunks".into();
+        assert_eq!(
+            pace.line(start + 8 * LINE_EVERY).as_deref(),
+            Some("40 texts, 1 a second; 7 chunks")
         );
     }
 }

@@ -1,9 +1,13 @@
 //! `floodmark run`, and `floodmark` alone
 
+mod meter;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use meter::Meter;
 
 use super::{CliError, Exit, setup};
 use crate::config::{Config, LIVE};
@@ -12,6 +16,7 @@ use crate::daemon::{self, RunLock};
 use crate::fault;
 use crate::ingest::engine::{Engine, Ward};
 use crate::ingest::scout::{Scouts, Timer};
+use crate::model::Model;
 use crate::service::{Service, follower, keep_fresh};
 use crate::sources::SourceOptions;
 use crate::worker::{Handle, Mode, Options, Run};
@@ -36,6 +41,18 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
     run_with(options, config, ready)
 }
 
+/// Whoever only asks a question is not told; a run says what it works with.
+fn announced(model: Model) -> Model {
+    tracing::info!(
+        model = %model.key(),
+        provider = %model.provider(),
+        sessions = model.sessions(),
+        runtime = %model.runtime().path().display(),
+        "model opened"
+    );
+    model
+}
+
 /// Runs until it is done or told to stop; says on `ready` when it answers.
 pub(super) fn run_with(
     options: Options,
@@ -47,7 +64,7 @@ pub(super) fn run_with(
     }
     let lock = RunLock::acquire(&config.state)?;
     make_inputs(&options.sources)?;
-    let model = setup::model(config)?;
+    let model = announced(setup::model(config)?);
     let engine = Engine::enduring(&model, setup::endurance(config)).map_err(failed)?;
     let ward = engine.ward.clone();
     let (witness, commits) = follower();
@@ -82,7 +99,9 @@ pub(super) fn run_with(
         tracing::info!(inputs = %inputs.join(", "), state = %config.state.display(), "watching");
     }
     let progress = run.handle().progress().clone();
+    let meter = Meter::start(progress.clone(), run.backlog()).map_err(failed)?;
     run.join().map_err(CliError::Failed)?;
+    drop(meter);
     drop(server);
     let _ended = view.join();
     let status = service::stored_status(searcher.reader(), &config.state).map_err(failed)?;
@@ -182,7 +201,7 @@ fn reload(config: &Config, timer: Option<Timer>) -> impl Fn() + Send + 'static {
 
 /// The part of a process that does not own the state: its workers.
 fn help(options: Options, config: &Config) -> Result<Exit, CliError> {
-    let model = setup::model(config)?;
+    let model = announced(setup::model(config)?);
     let engine = Engine::enduring(&model, setup::endurance(config)).map_err(failed)?;
     let run = Run::start(options, engine, Vec::new(), Arc::new(stop_now)).map_err(failed)?;
     run.join().map_err(CliError::Failed)?;

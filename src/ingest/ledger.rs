@@ -17,6 +17,9 @@ pub type Record = Option<Row>;
 pub trait Witness: Send {
     /// These files' rows are durable, and with them every epoch before `upper`.
     fn committed(&mut self, upper: Epoch, files: &[FileRow]);
+
+    /// So many chunks joined the live index in what is durable.
+    fn joined(&mut self, _chunks: u64) {}
 }
 
 /// The ledger of worker 0.
@@ -104,6 +107,10 @@ impl Ledger<Record> for StoreLedger {
                 _ => None,
             })
             .collect();
+        let joined = rows
+            .iter()
+            .filter(|(_, row)| matches!(row, Row::Live(_, 1)));
+        let joined = joined.count() as u64;
         fault::pass("ledger.commit");
         let upper = upper.max(self.corrections + 1);
         if !rows.is_empty() {
@@ -123,6 +130,7 @@ impl Ledger<Record> for StoreLedger {
         fault::pass("ledger.durable");
         for witness in &mut self.witnesses {
             witness.committed(upper, &files);
+            witness.joined(joined);
         }
         fault::pass("ledger.told");
     }

@@ -16,6 +16,7 @@ pub struct Progress {
     files: AtomicUsize,
     scanned: AtomicBool,
     upper: AtomicU64,
+    joined: AtomicU64,
     commits: Mutex<u64>,
     committed: Condvar,
     memory: Gauge,
@@ -66,6 +67,11 @@ impl Progress {
         self.upper.load(Ordering::Acquire)
     }
 
+    /// Chunks that joined the index in this run.
+    pub fn joined(&self) -> u64 {
+        self.joined.load(Ordering::Relaxed)
+    }
+
     /// Waits for the next commit, until `deadline`.
     pub fn wait_for_commit(&self, deadline: Instant) {
         let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,5 +96,9 @@ impl Witness for Report {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.committed.notify_all();
+    }
+
+    fn joined(&mut self, chunks: u64) {
+        self.0.joined.fetch_add(chunks, Ordering::Relaxed);
     }
 }
