@@ -377,3 +377,6 @@ fn explained(
         other_paths,
     })
 }
+
+#[cfg(test)]
+mod tests;
