@@ -102,6 +102,15 @@ impl Saving {
 }
 
 impl Saved {
+    /// What was found in a folder: its segments are kept until the next save, or a process that dies before that one would
+    /// leave a folder that names what is swept away.
+    pub(super) fn found(segments: Vec<SegmentMeta>) -> Self {
+        Self {
+            synced: HashSet::new(),
+            _pinned: segments,
+        }
+    }
+
     /// Files that are durable already.
     pub(super) fn synced(&self) -> HashSet<PathBuf> {
         self.synced.clone()
