@@ -87,6 +87,9 @@ pub struct Status {
     pub lag: Lag,
     /// Files by where they stand.
     pub files: FileCounts,
+    /// Files that a run did not find and keeps all the same, by input: a disk may be away. Known while one is under way.
+    #[serde(default)]
+    pub kept: Vec<KeptFiles>,
     /// Live documents.
     pub documents: u64,
     /// Live chunks: places in files, so that a text in two files counts twice.
@@ -105,11 +108,26 @@ pub struct Status {
     pub last_commit: Option<String>,
     /// When the vector view was last built anew.
     pub last_build: Option<String>,
+    /// The keyword view as it was last saved; what was committed since is in the answers all the same, and is made again
+    /// from the store where need be.
+    #[serde(default)]
+    pub keywords: Option<SavedKeywords>,
     /// The model whose vectors these are.
     pub model: Option<String>,
     /// What the run holds; `null` where nothing is running, or the system does not say.
     #[serde(default)]
     pub memory: Option<Memory>,
+}
+
+/// The keyword view on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedKeywords {
+    /// The epoch that was saved.
+    pub epoch: Epoch,
+    /// Texts in it.
+    pub texts: u64,
+    /// When.
+    pub saved: Option<String>,
 }
 
 /// Resident memory of a run.
@@ -406,6 +424,44 @@ pub struct Retried {
     pub files: u64,
     /// Whether a run is under way that does so now; else the next one will.
     pub running: bool,
+}
+
+/// What `floodmark forget` has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Files that the index knew there.
+    pub files: u64,
+    /// The epoch without them; `null`: there were none, or the run has them still under way.
+    pub epoch: Option<Epoch>,
+    /// Whether a run is under way that has done it.
+    pub running: bool,
+}
+
+/// Files that are not there and stay in the index, because nobody can tell whether they are gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFiles {
+    /// The input they lie under.
+    pub input: String,
+    /// How many.
+    pub files: u64,
+    /// Why.
+    pub reason: KeptReason,
+    /// Why in words, and what to do.
+    pub advice: String,
+}
+
+/// Why nobody can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptReason {
+    /// The input is not there.
+    Missing,
+    /// The input held files and holds nothing now.
+    Emptied,
+    /// Another file system lies there than before.
+    DiskAway,
+    /// A folder can't be read.
+    Unreadable,
 }
 
 /// What `floodmark doctor` has found.

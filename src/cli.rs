@@ -10,6 +10,7 @@ pub mod embed;
 pub mod eval;
 pub mod explain;
 pub mod export;
+pub mod forget;
 pub mod man;
 pub mod plan;
 pub mod replay;
@@ -70,6 +71,8 @@ pub enum Command {
     Verify,
     /// Write the live index as sorted JSON lines
     Export,
+    /// Take out of the index what is not there any more: a former input, a dead disk, an input that was emptied
+    Forget(forget::Args),
     /// The files and records that failed
     Dead(dead::Args),
     /// Turn JSON lines into JSON lines with vectors
@@ -181,6 +184,7 @@ fn groups(command: &str) -> &'static [&'static str] {
             "output",
             "logs",
         ],
+        "forget" => &["state", "input", "sources", "output", "logs"],
         "export" => &["state", "export", "logs"],
         "embed" => &["embed", "model", "logs"],
         "eval" => &[
@@ -250,6 +254,7 @@ pub fn main(
         Command::Plan => plan::run(&config, out),
         Command::Verify => verify::run(&config, out),
         Command::Export => export::run(&config, out),
+        Command::Forget(args) => forget::run(&args, &config, out),
         Command::Dead(args) => dead::run(&args, &config, out),
         Command::Embed(args) => embed::run(&args, &config, out),
         Command::Eval(args) => eval::run(&args, &config, out),

@@ -343,6 +343,9 @@ settings! {
         rescan: Duration = ["300s"], Rule::Time;
         /// How long a file that is written to and never closed must rest before it is read.
         settle: Duration = ["500ms"], Rule::Time;
+        /// Take an input that held files and is empty now for emptied on purpose, and forget its files. Else they are kept
+        /// until this or `floodmark forget` says so: it may be a disk that is away.
+        confirm_empty: bool = ["false"], Rule::Switch;
         /// Whether to scan periodically instead of watching: `auto` does so on file systems that report no changes (NFS, SMB,
         /// FUSE).
         poll: Poll = ["auto"], Rule::OneOf(Poll::WORDS);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use floodmark_operators::keys::Epoch;
 
-use crate::answers::{Found, Query, Retried, Status};
+use crate::answers::{Forgotten, Found, Query, Retried, Status};
 
 pub use server::{Handler, Server};
 
@@ -47,6 +47,8 @@ pub enum Ask {
     WaitEpoch(WaitEpoch),
     /// Look again at what failed: at or below these absolute paths, or all of it if none is named.
     RetryDead(Vec<PathBuf>),
+    /// Take the files at or below these absolute paths out of the index; they must not be there any more.
+    Forget(Vec<PathBuf>),
 }
 
 /// For what, and how long.
@@ -81,6 +83,8 @@ pub enum Reply {
     Searchable(Epoch),
     /// To [`Ask::RetryDead`].
     Retried(Retried),
+    /// To [`Ask::Forget`].
+    Forgotten(Forgotten),
     /// To anything.
     Refused(Refusal),
 }
@@ -237,6 +241,14 @@ impl Client {
     pub fn retry_dead(&mut self, paths: &[PathBuf]) -> Result<Retried, ControlError> {
         match self.ask(&Ask::RetryDead(paths.to_vec()), PATIENCE)? {
             Reply::Retried(retried) => Ok(retried),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has the run take the files at or below these paths out of the index. [`RefusalKind::Invalid`]: one is there.
+    pub fn forget(&mut self, paths: &[PathBuf]) -> Result<Forgotten, ControlError> {
+        match self.ask(&Ask::Forget(paths.to_vec()), PATIENCE)? {
+            Reply::Forgotten(forgotten) => Ok(forgotten),
             other => Err(unexpected(&other)),
         }
     }

@@ -8,9 +8,14 @@ use floodmark_operators::embed::Text;
 
 use crate::answers::{Check, Diagnosis, Health};
 use crate::cpu;
+use crate::forget;
+use crate::index;
+use crate::keyword::{self, Languages};
 use crate::model::{self, Model, ModelOptions};
 use crate::plan::tokens_per_second;
-use crate::sources::{Limits, Roots, Scope, Selection, SourceOptions, scan, watch};
+use crate::search::{KEYWORDS, VIEW};
+use crate::service::moment;
+use crate::sources::{Doubt, Limits, Roots, Scope, Selection, SourceOptions, scan, watch};
 use crate::store::{self, Reader, StoreError};
 
 /// Less than this and a run will soon stop: texts and vectors of some ten thousand chunks.
@@ -32,6 +37,8 @@ pub struct Patient<'a> {
     pub model: &'a ModelOptions,
     /// Padded tokens in a batch.
     pub batch_tokens: usize,
+    /// Which language texts are in.
+    pub languages: Languages,
     /// The configuration file that was read.
     pub configuration: Option<&'a Path>,
 }
@@ -55,6 +62,8 @@ pub fn diagnose(patient: &Patient<'_>) -> Diagnosis {
     checks.push(watches(patient));
     checks.push(disk(patient.state));
     checks.push(state(patient.state));
+    checks.push(vectors(patient.state));
+    checks.push(keywords(patient.state, patient.languages));
     Diagnosis { checks }
 }
 
@@ -197,7 +206,7 @@ fn inputs(patient: &Patient<'_>) -> Vec<Check> {
     };
     let mut checks: Vec<Check> = roots.iter().map(look).collect();
     match Selection::new(patient.sources, roots, patient.state) {
-        Ok(_) => {}
+        Ok(selection) => checks.extend(emptied(patient.state, &selection)),
         Err(error) => checks.push(bad(
             "inputs",
             error.to_string(),
@@ -205,6 +214,28 @@ fn inputs(patient: &Patient<'_>) -> Vec<Check> {
         )),
     }
     checks
+}
+
+/// Inputs that hold nothing and of which the index has files.
+fn emptied(state: &Path, selection: &Selection) -> Vec<Check> {
+    let report = scan(selection, None, &Scope::All, &mut |_| {
+        std::ops::ControlFlow::Continue(())
+    });
+    let held = |root: usize| -> Result<u64, StoreError> {
+        let input = &selection.roots()[root].path;
+        let store = Reader::open(state)?.snapshot()?;
+        Ok(forget::files(&store, std::slice::from_ref(input))?.len() as u64)
+    };
+    let name = |root: &usize| {
+        let files = held(*root).ok().filter(|files| *files > 0)?;
+        let input = selection.roots()[*root].path.display();
+        Some(warning(
+            "inputs",
+            format!("{input} holds nothing, and the index has {files} files of it"),
+            Doubt::Emptied.advice(),
+        ))
+    };
+    report.roots_empty.iter().filter_map(name).collect()
 }
 
 /// Folders that a watch would need: all that a scan enters.
@@ -380,9 +411,72 @@ fn state(dir: &Path) -> Check {
     }
 }
 
+/// What the views say of themselves; `verify` compares them with the store.
+fn vectors(state: &Path) -> Check {
+    let name = "vectors";
+    match index::last_build(&state.join(VIEW)) {
+        None => good(
+            name,
+            "never built yet: made from the store when it is opened",
+        ),
+        Some(build) => good(
+            name,
+            format!(
+                "built in epoch {}, {} vectors, {}",
+                build.epoch, build.count, build.created
+            ),
+        ),
+    }
+}
+
+fn keywords(state: &Path, languages: Languages) -> Check {
+    let name = "keywords";
+    match keyword::last_save(&state.join(KEYWORDS)) {
+        Ok(None) => good(
+            name,
+            "never saved yet: made from the store when it is opened",
+        ),
+        Ok(Some(saved)) if !saved.fits(languages) => warning(
+            name,
+            format!(
+                "saved in epoch {}, its words made by analyser {}",
+                saved.epoch, saved.analyser
+            ),
+            "the next run makes it anew from the store, for this version and language",
+        ),
+        Ok(Some(saved)) => good(
+            name,
+            format!(
+                "saved in epoch {}, {} texts, {}",
+                saved.epoch,
+                saved.texts,
+                saved.at.and_then(moment).unwrap_or_else(|| "?".into())
+            ),
+        ),
+        Err(error) => warning(
+            name,
+            error.to_string(),
+            "the next run makes it anew from the store",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keyword_view_that_can_not_be_used_is_named_with_what_becomes_of_it() {
+        let state = tempfile::tempdir().unwrap();
+        let check = || keywords(state.path(), Languages::Auto);
+        assert_eq!(check().verdict, Health::Good);
+        std::fs::create_dir(state.path().join(KEYWORDS)).unwrap();
+        std::fs::write(state.path().join(KEYWORDS).join("current"), "nothing").unwrap();
+        let found = check();
+        assert_eq!(found.verdict, Health::Warning);
+        assert!(found.found.contains("checksum"), "{}", found.found);
+        assert!(!found.advice.is_empty());
+    }
 
     fn limits(max: u64, folders: u64, in_use: u64) -> Limits {
         Limits {

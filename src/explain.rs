@@ -1,10 +1,12 @@
 //! Why a file is, or is not, in the index: what the store holds of it against what is on the disk now.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::answers::{ExplainedChunk, ExplainedFailure, Explanation, Standing, shown};
 use crate::sources::{
-    Identity, Looked, Roots, RootsError, Selection, SelectionError, SourceOptions, resolved,
+    Doubt, Fate, Identity, Looked, Roots, RootsError, Scope, Selection, SelectionError,
+    SourceOptions, resolved, scan,
 };
 use crate::store::{self, ChunkDetail, FileDetail, Snapshot, StoreError, StoredFile};
 
@@ -86,7 +88,12 @@ pub fn explain(
     }
     explanation.root = Some(shown(&root_path));
     let file = detail.as_ref().and_then(|detail| detail.file.as_ref());
-    (explanation.standing, explanation.why) = judge(&looked, file, detail.as_ref());
+    (explanation.standing, explanation.why) = match (&looked, file) {
+        (Looked::Gone, Some(file)) if !(file.identity.is_none() && is_dead(file)) => {
+            missing(&selection, root, &below, file)
+        }
+        _ => judge(&looked, file, detail.as_ref()),
+    };
     if let Some(file) = file {
         let version = file.version.as_ref();
         explanation.bytes = file.identity.map(|identity| identity.size);
@@ -142,10 +149,6 @@ fn judge(
     file: Option<&StoredFile>,
     detail: Option<&FileDetail>,
 ) -> (Standing, String) {
-    let held = |file: &StoredFile| match file.version {
-        Some(_) => " What the index holds of it goes with the next look of a run.",
-        None => "",
-    };
     match (looked, file) {
         (Looked::File(found), Some(file)) => on_disk(file, found.identity),
         (Looked::File(_) | Looked::Folder, _) => (
@@ -158,15 +161,12 @@ fn judge(
             format!(
                 "{} is left out: {reason}.{}",
                 at.display(),
-                file.map_or("", held)
+                file.map_or("", goes)
             ),
         ),
         // Moved away as a dead letter.
         (Looked::Gone, Some(file)) if file.identity.is_none() && is_dead(file) => failing(file),
-        (Looked::Gone, Some(file)) => (
-            Standing::Gone,
-            format!("It is no longer on the disk.{}", held(file)),
-        ),
+        (Looked::Gone, Some(file)) => gone(file),
         (Looked::Gone, None) => match detail.and_then(|detail| detail.history.last()) {
             Some(last) => (
                 Standing::Gone,
@@ -192,6 +192,53 @@ fn judge(
             )
         }
     }
+}
+
+/// What becomes of what the index holds of a file that is not there for it.
+fn goes(file: &StoredFile) -> &'static str {
+    match file.version {
+        Some(_) => " What the index holds of it goes with the next look of a run.",
+        None => "",
+    }
+}
+
+fn gone(file: &StoredFile) -> (Standing, String) {
+    let why = format!("It is no longer on the disk.{}", goes(file));
+    (Standing::Gone, why)
+}
+
+/// Of a file that is in the index and not on the disk: gone, unless its whole input is empty or its disk away.
+fn missing(
+    selection: &Selection,
+    root: usize,
+    path: &Path,
+    file: &StoredFile,
+) -> (Standing, String) {
+    // A first file is enough to know that the input holds something.
+    let mut devices = false;
+    let report = scan(selection, None, &Scope::Root(root), &mut |found| {
+        devices |= Some(found.identity.dev) == file.identity.map(|identity| identity.dev);
+        if devices {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    let fate = match file.identity {
+        _ if devices => Fate::Gone,
+        Some(identity) => report.fates()(root, path, &identity),
+        None if report.roots_empty.contains(&root) => Fate::Unknown(Doubt::Emptied),
+        None => Fate::Gone,
+    };
+    let Fate::Unknown(doubt) = fate else {
+        return gone(file);
+    };
+    let (standing, known) = on_disk(file, file.identity.unwrap_or(NOWHERE));
+    let why = format!(
+        "{known} Now it is not there, and stays in the index: {}.",
+        doubt.advice()
+    );
+    (standing, why)
 }
 
 /// No file has it.
@@ -330,3 +377,6 @@ fn explained(
         other_paths,
     })
 }
+
+#[cfg(test)]
+mod tests;

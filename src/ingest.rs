@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod failed;
 pub mod hint;
+pub mod kept;
 pub mod ledger;
 pub mod line;
 pub mod memory;

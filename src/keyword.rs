@@ -36,6 +36,7 @@ use floodmark_operators::keys::Epoch;
 pub use crate::index::{Change, Inspection, SourceError};
 pub use analyse::Languages;
 pub use inspect::{compare, inspect};
+pub use save::{LastSave, last_save};
 pub use snapshot::{Hit, Snapshot};
 pub use view::{KeywordView, Options, Reader, Status};
 

@@ -17,6 +17,7 @@ pub mod error;
 pub mod evaluate;
 pub mod explain;
 pub mod fault;
+pub mod forget;
 pub mod formats;
 pub mod index;
 pub mod ingest;

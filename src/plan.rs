@@ -15,6 +15,7 @@ use floodmark_operators::keys::{ChunkHash, ContentHash, ContentKey};
 
 use crate::answers::{Change, Plan, PlannedFile, shown};
 use crate::ingest::hint::Known;
+use crate::ingest::kept::Kept as Away;
 use crate::ingest::queue::{Remembered, Standpoint};
 use crate::ingest::reading::{OpenFile, Reading, Trouble};
 use crate::model::{EmbedError, Model, ModelError, Session};
@@ -87,19 +88,31 @@ impl Planner<'_> {
         });
         let fates = report.fates();
         let mut gone: HashMap<ContentHash, Vec<Name>> = HashMap::new();
-        let mut lost = Vec::new();
+        let (mut lost, mut away) = (Vec::new(), Vec::new());
         for (name, kept) in kept {
-            let there = kept
+            let fate = kept
                 .identity
-                .is_some_and(|identity| fates(name.0, &name.1, &identity) != Fate::Gone);
+                .map_or(Fate::Gone, |identity| fates(name.0, &name.1, &identity));
+            if let Fate::Unknown(doubt) = fate {
+                Away::count(&mut away, &self.selection.roots()[name.0].path, &doubt);
+                plan.files.unchanged += 1; // a disk may be away: its files stay in the index
+                continue;
+            }
             match kept.content {
-                _ if there => plan.files.unchanged += 1, // a disk is away: its files stay in the index
                 Some(content) => gone.entry(content).or_default().push(name),
                 None => lost.push(name),
             }
         }
         for error in &report.errors {
             tracing::warn!(%error, "not looked at");
+        }
+        for kept in &away {
+            tracing::warn!(
+                input = %kept.input.display(),
+                files = kept.files,
+                "files are not there and would stay in the index: {}",
+                kept.doubt.advice()
+            );
         }
         let progress = Progress::start("planning", "files", Some(to_read.len() as u64));
         to_read.sort_by(|a, b| a.0.cmp(&b.0));

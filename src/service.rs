@@ -3,26 +3,29 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use floodmark_operators::keys::Epoch;
 
-use crate::answers::{Admission, FileCounts, Found, Lag, Memory, Query, Retried, Status};
+use crate::answers::{
+    Admission, FileCounts, Forgotten, Found, KeptFiles, KeptReason, Lag, Memory, Query, Retried,
+    SavedKeywords, Status, shown,
+};
 use crate::control::{Handler, Refusal, RefusalKind};
-use crate::dead;
-use crate::fault;
 use crate::index::last_build;
 use crate::ingest::engine::Ward;
+use crate::ingest::kept::Kept;
 use crate::ingest::ledger::Witness;
 use crate::ingest::memory::Pressure;
 use crate::ingest::progress::Progress;
-use crate::keyword::KeywordError;
-use crate::search::{SearchError, Searcher, VIEW};
-use crate::sources::{Identity, Roots};
+use crate::keyword::{KeywordError, last_save};
+use crate::search::{KEYWORDS, SearchError, Searcher, VIEW};
+use crate::sources::{Doubt, Identity, Selection};
 use crate::store::row::FileRow;
 use crate::store::{Reader, Standing, StoreError};
 use crate::worker::Handle;
+use crate::{dead, fault, forget};
 
 /// Tells the view that there is something to follow.
 struct Follow(Sender<()>);
@@ -79,8 +82,8 @@ pub struct Service {
     pub backlog: Arc<AtomicUsize>,
     /// How its model is.
     pub ward: Option<Arc<Ward>>,
-    /// Where its files are.
-    pub roots: Roots,
+    /// Which files are its own.
+    pub selection: Selection,
 }
 
 /// The part of [`Status`] that the store knows.
@@ -104,9 +107,28 @@ pub fn stored_status(reader: &Reader, state: &Path) -> Result<Status, StoreError
         embeddings: counts.live,
         last_commit: counts.last_commit_ms.map(time),
         last_build: last_build(&state.join(VIEW)).map(|build| build.created),
+        keywords: saved_keywords(&state.join(KEYWORDS)),
         model: (store.epoch() > 0).then(|| store.model().id.clone()),
         ..Status::default()
     })
+}
+
+/// What was saved of the keyword view. Damage is for `doctor` to name, and for the next opening to mend.
+fn saved_keywords(dir: &Path) -> Option<SavedKeywords> {
+    let saved = last_save(dir)
+        .inspect_err(|error| tracing::debug!(%error, "the keyword view on the disk can't be read"))
+        .ok()??;
+    Some(SavedKeywords {
+        epoch: saved.epoch,
+        texts: saved.texts,
+        saved: saved.at.and_then(moment),
+    })
+}
+
+/// RFC 3339.
+pub fn moment(at: SystemTime) -> Option<String> {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(time(i64::try_from(since.as_millis()).ok()?))
 }
 
 pub use crate::answers::time;
@@ -143,6 +165,7 @@ impl Handler for Service {
             pid: Some(std::process::id()),
             lag,
             files,
+            kept: progress.kept().iter().map(kept).collect(),
             model_trouble,
             memory,
             ..status
@@ -159,7 +182,7 @@ impl Handler for Service {
 
     fn wait(&self, path: &Path, timeout: Duration) -> Result<Epoch, Refusal> {
         let deadline = Instant::now() + timeout;
-        if self.roots.locate(path).is_none() {
+        if self.selection.roots().locate(path).is_none() {
             let message = format!(
                 "{} lies in none of the folders that the run indexes",
                 path.display()
@@ -218,6 +241,63 @@ impl Handler for Service {
             running: true,
         })
     }
+
+    fn forget(&self, paths: &[PathBuf]) -> Result<Forgotten, Refusal> {
+        if let Some(there) = forget::still_there(&self.selection, paths) {
+            return Err(Refusal::new(RefusalKind::Invalid, forget::refusal(&there)));
+        }
+        let reader = self.searcher.reader();
+        let failed = |error: StoreError| refusal(error.into());
+        let leaving = forget::files(&reader.snapshot().map_err(failed)?, paths).map_err(failed)?;
+        let files = leaving.len() as u64;
+        let mut forgotten = Forgotten {
+            files,
+            epoch: None,
+            running: true,
+        };
+        if leaving.is_empty() {
+            return Ok(forgotten);
+        }
+        self.handle
+            .forget(leaving.iter().map(forget::remembered).collect());
+        let deadline = Instant::now() + FORGETTING;
+        while forgotten.epoch.is_none() && Instant::now() < deadline {
+            let store = reader.snapshot().map_err(failed)?;
+            let mut left = true;
+            for file in &leaving {
+                if store.file_of(file.key).map_err(failed)?.is_some() {
+                    left = false;
+                    break;
+                }
+            }
+            if left {
+                forgotten.epoch = Some(store.epoch());
+            } else {
+                drop(store);
+                self.handle
+                    .progress()
+                    .wait_for_commit(deadline.min(Instant::now() + Duration::from_millis(100)));
+            }
+        }
+        Ok(forgotten)
+    }
+}
+
+/// How long somebody waits for files to be forgotten that are not in line yet; they leave all the same.
+const FORGETTING: Duration = Duration::from_secs(20);
+
+fn kept(kept: &Kept) -> KeptFiles {
+    KeptFiles {
+        input: shown(&kept.input),
+        files: kept.files,
+        reason: match kept.doubt {
+            Doubt::RootMissing | Doubt::NotWalked => KeptReason::Missing,
+            Doubt::Emptied => KeptReason::Emptied,
+            Doubt::DeviceAway => KeptReason::DiskAway,
+            Doubt::Unreadable(_) => KeptReason::Unreadable,
+        },
+        advice: kept.doubt.advice().to_owned(),
+    }
 }
 
 fn stat(path: &Path) -> Option<Identity> {
@@ -234,10 +314,11 @@ impl Service {
         identity: Option<Identity>,
     ) -> Result<Option<Epoch>, SearchError> {
         let path: PathBuf = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let Some((root, below)) = self.roots.locate(&path) else {
+        let roots = self.selection.roots();
+        let Some((root, below)) = roots.locate(&path) else {
             return Ok(None);
         };
-        let Some(root) = self.roots.get(root) else {
+        let Some(root) = roots.get(root) else {
             return Ok(None);
         };
         let store = self.searcher.reader().snapshot()?;

@@ -58,6 +58,9 @@ pub struct SourceOptions {
     /// A file whose writer does not close it is looked at when it was quiet for so long, in milliseconds (and, if it is
     /// never quiet, every ten times that).
     pub settle_ms: u64,
+    /// A root that held files and holds nothing now was emptied on purpose: its files are gone. Else they are kept, because
+    /// nobody can tell that from a disk that is away.
+    pub confirm_empty: bool,
     /// Whether to scan periodically in place of watching.
     pub poll: PollPolicy,
     /// Seconds between two scans of a root that can't be watched.
@@ -76,6 +79,7 @@ impl Default for SourceOptions {
             max_file_bytes: None,
             rescan_secs: 300,
             settle_ms: 500,
+            confirm_empty: false,
             poll: PollPolicy::Auto,
             poll_secs: 5,
         }

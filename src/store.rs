@@ -38,6 +38,7 @@ mod mend;
 mod places;
 mod reader;
 mod recover;
+mod retract;
 pub mod row;
 mod schema;
 mod snapshot;

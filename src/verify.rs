@@ -23,7 +23,7 @@ use crate::ingest::hint::slot;
 use crate::ingest::reading::{Cut, OpenFile, Reading, Trouble};
 use crate::keyword::{self, KeywordError};
 use crate::search::{KEYWORDS, StoreTexts, StoreVectors, VIEW, ViewOptions};
-use crate::sources::{Fate, Found, Looked, Roots, Scope, Selection, key, scan};
+use crate::sources::{Doubt, Fate, Found, Looked, Roots, Scope, Selection, key, scan};
 use crate::store::row::{Resume, SegmentRow};
 use crate::store::{Doubts, Reader, Snapshot, Standing, StoreError, StoredFile, Version};
 
@@ -261,6 +261,7 @@ fn without_bytes(trouble: Trouble, stored: Option<&StoredFile>) -> Judged {
     match (trouble, stored) {
         (Trouble::Gone, None) => Judged::Equal,
         (Trouble::Gone, Some(_)) => Judged::Differs("it is gone from the disk".into()),
+        (Trouble::Away(error), _) => Judged::Unseen(error.to_string()),
         (Trouble::Moving, _) => Judged::Unseen("it is being written".into()),
         (Trouble::Io(error, _), _) if known.is_none() => {
             Judged::Unseen(format!("it could not be read: {error}"))
@@ -336,11 +337,13 @@ impl Pass<'_, '_> {
                 return Ok(());
             }
             let full = file.root.join(&file.path);
-            let gone = file
-                .identity
-                .is_none_or(|identity| fates(root, &file.path, &identity) == Fate::Gone);
-            if !gone {
-                self.unseen(&full, "the disk on which it was seems to be away".into());
+            let fate = match file.identity {
+                Some(identity) => fates(root, &file.path, &identity),
+                None if report.roots_empty.contains(&root) => Fate::Unknown(Doubt::Emptied),
+                None => Fate::Gone,
+            };
+            if let Fate::Unknown(doubt) = fate {
+                self.unseen(&full, format!("not there, and kept: {}", doubt.advice()));
             } else if self.is_settled(&full) {
                 let after = self.reader.snapshot()?.file_of(file.key)?;
                 let there = matches!(selection.look(root, &file.path), Looked::File(_));

@@ -219,6 +219,11 @@ impl Handle {
         self.tell(Arrival::Retry(files));
     }
 
+    /// Takes these files out of the index, all in one epoch as far as none is being read just now.
+    pub fn forget(&self, files: Vec<Remembered>) {
+        self.tell(Arrival::Forget(files));
+    }
+
     /// How far behind the index is.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
@@ -596,7 +601,7 @@ pub(crate) fn recovered(
     if elsewhere > 0 {
         tracing::warn!(
             files = elsewhere,
-            "files under folders that are no longer inputs stay in the index as they are"
+            "files under folders that are no longer inputs stay in the index as they are; `floodmark forget` takes them out"
         );
     }
     Recovered { slots, files }

@@ -6,6 +6,7 @@ use super::{CliError, Exit, print, setup};
 use crate::answers::{Diagnosis, Health};
 use crate::config::Config;
 use crate::doctor::{self, Patient};
+use crate::keyword::Languages;
 
 /// Looks at everything a run needs.
 pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -14,6 +15,7 @@ pub fn run(config: &Config, out: &mut dyn Write) -> Result<Exit, CliError> {
         sources: &setup::sources(config),
         model: &setup::model_options(config),
         batch_tokens: config.batch_tokens,
+        languages: Languages::of_name(config.language.word()).unwrap_or_default(),
         configuration: config.file.as_deref(),
     });
     write(&diagnosis, config.json, out)

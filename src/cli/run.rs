@@ -18,7 +18,7 @@ use crate::ingest::engine::{Engine, Ward};
 use crate::ingest::scout::{Scouts, Timer};
 use crate::model::Model;
 use crate::service::{Service, follower, keep_fresh};
-use crate::sources::SourceOptions;
+use crate::sources::{Selection, SourceOptions};
 use crate::worker::{Handle, Mode, Options, Run};
 use crate::{service, signals, telemetry};
 
@@ -70,6 +70,7 @@ pub(super) fn run_with(
     let (witness, commits) = follower();
     let mode = options.mode;
     let roots = crate::sources::Roots::resolve(&options.sources, &options.state).map_err(failed)?;
+    let selection = Selection::new(&options.sources, roots, &options.state).map_err(failed)?;
     let run = Run::start(options, engine, vec![witness], Arc::new(stop_now)).map_err(failed)?;
     let handle = run.handle();
     let (stopping, ailing) = (handle.clone(), ward.clone());
@@ -84,7 +85,7 @@ pub(super) fn run_with(
         state: config.state.clone(),
         backlog: run.backlog(),
         ward,
-        roots,
+        selection,
     });
     let server = Server::start(&lock, service).map_err(failed)?;
     if let Some(out) = ready {

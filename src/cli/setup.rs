@@ -71,6 +71,7 @@ pub fn sources(config: &Config) -> SourceOptions {
         max_file_bytes: config.max_file_size,
         rescan_secs: config.rescan.as_secs().max(1),
         settle_ms: u64::try_from(config.settle.as_millis()).unwrap_or(u64::MAX),
+        confirm_empty: config.confirm_empty,
         poll: match config.poll {
             config::Poll::Auto => PollPolicy::Auto,
             config::Poll::Always => PollPolicy::Always,

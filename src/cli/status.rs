@@ -81,6 +81,19 @@ fn memory(status: &Status) -> String {
     }
 }
 
+/// What of the keyword view is on the disk.
+fn keywords(status: &Status) -> String {
+    match &status.keywords {
+        None => "never saved".into(),
+        Some(saved) => format!(
+            "{} saved in epoch {}{}",
+            print::count(saved.texts, "text"),
+            saved.epoch,
+            (saved.saved.as_ref()).map_or_else(String::new, |at| format!(", {at}")),
+        ),
+    }
+}
+
 /// Writes it for people or for programs.
 pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if json {
@@ -120,6 +133,12 @@ pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), Cli
         Some(pid) if status.running => format!("yes, process {pid}"),
         _ => "no".into(),
     };
+    let kept: u64 = status.kept.iter().map(|kept| kept.files).sum();
+    let kept = if kept > 0 {
+        format!("; {kept} of them are not there and stay (see below)")
+    } else {
+        String::new()
+    };
     print::pairs(
         out,
         &[
@@ -129,7 +148,7 @@ pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), Cli
             (
                 "files",
                 format!(
-                    "{} indexed, {} retrying, {} dead{stale}",
+                    "{} indexed, {} retrying, {} dead{stale}{kept}",
                     files.indexed, files.retrying, files.dead
                 ),
             ),
@@ -138,6 +157,7 @@ pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), Cli
             ("embeddings", status.embeddings.to_string()),
             ("last commit", or_never(&status.last_commit)),
             ("last build", or_never(&status.last_build)),
+            ("keywords", keywords(status)),
             (
                 "model",
                 status.model.clone().unwrap_or_else(|| "none yet".into()) + &trouble,
@@ -145,5 +165,14 @@ pub fn write(status: &Status, json: bool, out: &mut dyn Write) -> Result<(), Cli
             ("memory", memory(status)),
         ],
     )?;
+    for kept in &status.kept {
+        writeln!(
+            out,
+            "\n{}: {} not there, kept: {}",
+            print::plain(&kept.input),
+            print::count(kept.files, "file"),
+            kept.advice
+        )?;
+    }
     Ok(())
 }

@@ -13,7 +13,7 @@ use floodmark_operators::keys::Epoch;
 
 use super::wire::{ASK_BYTES_MAX, Body, Connection, Line};
 use super::{Ask, PROTOCOL, Refusal, RefusalKind, Reply, SOCKET, address, read_ask};
-use crate::answers::{Found, Query, Retried, Status};
+use crate::answers::{Forgotten, Found, Query, Retried, Status};
 use crate::daemon::RunLock;
 use crate::fault;
 
@@ -31,6 +31,8 @@ pub trait Handler: Send + Sync + 'static {
     fn wait_epoch(&self, epoch: Epoch, timeout: Duration) -> Result<Epoch, Refusal>;
     /// Begins to look again at what failed at or below these absolute paths; at all of it if there are none.
     fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal>;
+    /// Takes the files at or below these absolute paths out of the index.
+    fn forget(&self, paths: &[PathBuf]) -> Result<Forgotten, Refusal>;
 }
 
 /// Connections served at a time; one more is told to come back.
@@ -215,6 +217,7 @@ fn reply(handler: &dyn Handler, ask: Ask) -> Reply {
             )
             .map(Reply::Searchable),
         Ask::RetryDead(paths) => handler.retry_dead(&paths).map(Reply::Retried),
+        Ask::Forget(paths) => handler.forget(&paths).map(Reply::Forgotten),
         Ask::Stop => {
             handler.stop();
             Ok(Reply::Stopping)

@@ -53,6 +53,19 @@ impl Handler for Echo {
         Ok(epoch + 1)
     }
 
+    fn forget(&self, paths: &[PathBuf]) -> Result<Forgotten, Refusal> {
+        match paths {
+            [only] if only == Path::new("/there") => {
+                Err(Refusal::new(RefusalKind::Invalid, "/there is there"))
+            }
+            _ => Ok(Forgotten {
+                files: paths.len() as u64,
+                epoch: Some(18),
+                running: true,
+            }),
+        }
+    }
+
     fn retry_dead(&self, paths: &[PathBuf]) -> Result<Retried, Refusal> {
         Ok(Retried {
             files: paths.len() as u64,
@@ -136,6 +149,10 @@ fn each_question_gets_its_answer() {
     let early = client.wait_epoch(4, Duration::from_millis(1)).unwrap_err();
     assert!(early.to_string().contains("not yet"), "{early}");
     assert_eq!(client.retry_dead(&["/a".into()]).unwrap().files, 1);
+    let forgotten = client.forget(&["/a".into(), "/b".into()]).unwrap();
+    assert_eq!((forgotten.files, forgotten.epoch), (2, Some(18)));
+    let there = client.forget(&["/there".into()]).unwrap_err();
+    assert!(there.to_string().contains("/there is there"), "{there}");
     assert!(!run.handler.stopped.load(Ordering::SeqCst));
     client.stop().unwrap();
     assert!(run.handler.stopped.load(Ordering::SeqCst));

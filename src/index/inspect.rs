@@ -126,3 +126,141 @@ pub fn compare(view: &Snapshot, source: &dyn VectorSource) -> Result<Inspection,
     found.problems = named;
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use floodmark_operators::keys::Epoch;
+
+    use super::*;
+    use crate::index::policy::Policy;
+    use crate::index::testing::Memory;
+    use crate::index::{Change, SourceError};
+
+    const DIMENSION: usize = 8;
+
+    fn source(labels: std::ops::Range<u64>) -> Memory {
+        let mut source = Memory::new(DIMENSION);
+        source.commit(labels.map(|label| (label, 1)));
+        source
+    }
+
+    /// A source that says other numbers of one label than it did when the view was made.
+    struct Changed(Memory, u64);
+
+    impl VectorSource for Changed {
+        fn epoch(&self) -> Result<Epoch, SourceError> {
+            self.0.epoch()
+        }
+        fn dimension(&self) -> usize {
+            self.0.dimension()
+        }
+        fn model_id(&self) -> String {
+            self.0.model_id()
+        }
+        fn live_count(&self) -> Result<u64, SourceError> {
+            self.0.live_count()
+        }
+        fn live(&self, each: &mut dyn FnMut(u64, &[f32])) -> Result<(), SourceError> {
+            self.0.live(&mut |label, vector| {
+                let mut vector = vector.to_vec();
+                if label == self.1 {
+                    vector.reverse();
+                }
+                each(label, &vector);
+            })
+        }
+        fn changes_after(&self, epoch: Epoch) -> Result<Option<Vec<Change>>, SourceError> {
+            self.0.changes_after(epoch)
+        }
+        fn vectors(
+            &self,
+            labels: &[u64],
+            each: &mut dyn FnMut(u64, &[f32]),
+        ) -> Result<(), SourceError> {
+            self.0.vectors(labels, each)
+        }
+    }
+
+    fn view(source: &dyn VectorSource) -> (tempfile::TempDir, VectorView) {
+        let dir = tempfile::tempdir().unwrap();
+        let view = VectorView::open(dir.path(), source, Options::default()).unwrap();
+        (dir, view)
+    }
+
+    fn problems(view: &VectorView, source: &dyn VectorSource) -> Vec<(String, String)> {
+        compare(&view.snapshot(), source).unwrap().problems
+    }
+
+    #[test]
+    fn a_view_that_is_the_source_has_no_problem_and_is_counted() {
+        let source = source(0..100);
+        let (dir, view) = view(&source);
+        assert_eq!(problems(&view, &source), []);
+        drop(view);
+        let found = inspect(dir.path(), &source, Options::default()).unwrap();
+        assert_eq!((found.vectors, found.problems), (100, vec![]));
+    }
+
+    #[test]
+    fn each_vector_that_differs_is_named_with_what_is_wrong() {
+        let (_dir, view) = view(&source(0..100));
+        let one = |what: &str, label: u64| vec![(format!("vector {label}"), what.to_owned())];
+        assert_eq!(
+            problems(&view, &source(0..101)),
+            one("it is in the index and not in the view", 100)
+        );
+        assert_eq!(
+            problems(&view, &source(0..99)),
+            one("it is in the view and not in the index", 99)
+        );
+        assert_eq!(
+            problems(&view, &Changed(source(0..100), 41)),
+            one("the view holds other numbers than the store", 41)
+        );
+    }
+
+    #[test]
+    fn of_many_that_differ_some_are_named_and_the_rest_is_counted() {
+        let (_dir, view) = view(&source(0..100));
+        let found = problems(&view, &source(0..150));
+        assert_eq!(found.len(), NAMED + 1);
+        assert_eq!(
+            found[NAMED],
+            ("vectors".to_owned(), "40 more differ".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_build_that_can_not_be_read_is_a_problem_and_no_error() {
+        let source = source(0..100);
+        let dir = tempfile::tempdir().unwrap();
+        let eager = Options {
+            policy: Policy {
+                changes_min: 1,
+                ..Policy::default()
+            },
+            ..Options::default()
+        };
+        let mut view = VectorView::open(dir.path(), &source, eager).unwrap();
+        view.follow(&source).unwrap();
+        view.wait_for_build().unwrap();
+        drop(view);
+        let build = std::fs::read_dir(dir.path().join("builds"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        for file in std::fs::read_dir(build.path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.file_name().unwrap() != "metadata.json" {
+                let mut bytes = std::fs::read(&path).unwrap();
+                let last = bytes.len() - 1;
+                bytes[last] ^= 1;
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+        let found = inspect(dir.path(), &source, Options::default()).unwrap();
+        assert_eq!(found.problems.len(), 1, "{found:?}");
+        assert_eq!(found.problems[0].0, "build");
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use floodmark_operators::keys::Epoch;
 
+use crate::ingest::kept::Kept;
 use crate::ingest::ledger::Witness;
 use crate::ingest::memory::{Gauge, Limits};
 use crate::store::row::FileRow;
@@ -15,6 +16,7 @@ use crate::store::row::FileRow;
 pub struct Progress {
     files: AtomicUsize,
     scanned: AtomicBool,
+    kept: Mutex<Vec<Kept>>,
     upper: AtomicU64,
     joined: AtomicU64,
     commits: Mutex<u64>,
@@ -60,6 +62,16 @@ impl Progress {
     /// Whether the first scan is over: before that, nobody knows how many files there are.
     pub fn scanned(&self) -> bool {
         self.scanned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn keeps(&self, kept: Vec<Kept>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    /// Files that are not there and stay in the index, by input and reason.
+    pub fn kept(&self) -> Vec<Kept> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
     }
 
     /// Every epoch before this one was committed in this run; 0 before the first.

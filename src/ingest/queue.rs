@@ -14,18 +14,19 @@
 //!   a long import is searchable within a second.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
-use floodmark_operators::keys::{ChunkHash, Epoch};
+use floodmark_operators::keys::{ChunkHash, Epoch, PathKey};
 use floodmark_operators::source::{Feed, Next};
 use timely::scheduling::SyncActivator;
 
 use crate::ingest::failed::{Letter, Outcome};
 use crate::ingest::hint::{Again, Hint, Known, Standing, once_more};
+use crate::ingest::kept::Kept;
 use crate::ingest::ledger::Witness;
 use crate::ingest::memory::Pressure;
 use crate::ingest::progress::Progress;
@@ -49,6 +50,8 @@ pub enum Arrival {
     Committed(Vec<FileRow>),
     /// Look again at these files, and ask the model again for those texts.
     Retry(Vec<Again>),
+    /// Take these files out of the index: they are not there, and somebody said that it is for good.
+    Forget(Vec<Remembered>),
     /// What became of a dead file that was to be moved away.
     Moved(Name, Box<Outcome>),
     /// Admit nothing more; end when what is under way is committed.
@@ -85,6 +88,10 @@ struct Entry {
     phase: Phase,
     /// Heard of while under way.
     again: bool,
+    /// An earlier run has left it unfinished: to be looked at when a scout has seen that it is there.
+    unfinished: bool,
+    /// It is not there, and kept all the same, because nobody can tell why.
+    kept: Option<Doubt>,
     /// Is not there, or not selected.
     gone: bool,
     /// Was moved away as a dead letter; that it is not there says nothing.
@@ -165,6 +172,11 @@ struct Minted {
 pub struct Queue {
     roots: Vec<PathBuf>,
     files: BTreeMap<Name, Entry>,
+    /// To be taken out of the index in one epoch, and under way to that.
+    leaving: Vec<Hint>,
+    /// Some that were kept are so no more, and were not counted since.
+    released: bool,
+    left: BTreeSet<PathKey>,
     fresh: VecDeque<Name>,
     bulk: VecDeque<Name>,
     delayed: BinaryHeap<Reverse<(Instant, Name)>>,
@@ -230,6 +242,9 @@ impl Queue {
         let mut queue = Self {
             roots,
             files: BTreeMap::new(),
+            leaving: Vec::new(),
+            released: false,
+            left: BTreeSet::new(),
             fresh: VecDeque::new(),
             bulk: VecDeque::new(),
             delayed: BinaryHeap::new(),
@@ -273,11 +288,14 @@ impl Queue {
                 moved: standpoint == Standpoint::Moved,
                 ..Entry::default()
             };
-            let look = unfinished || stranded || standpoint == Standpoint::Retrying;
-            queue.files.insert(name.clone(), entry);
-            if look {
-                queue.enqueue(name, false);
-            }
+            let unfinished = unfinished || stranded || standpoint == Standpoint::Retrying;
+            queue.files.insert(
+                name,
+                Entry {
+                    unfinished,
+                    ..entry
+                },
+            );
         }
         queue
     }
@@ -313,6 +331,7 @@ impl Queue {
                     && entry.phase != Phase::Moving
                 {
                     entry.gone = true;
+                    self.released |= entry.kept.take().is_some();
                     entry.failures = 0;
                     self.enqueue(name, true);
                 }
@@ -321,6 +340,7 @@ impl Queue {
             Arrival::Scanned(pass, report) => self.scanned(pass, &report),
             Arrival::Committed(rows) => rows.into_iter().for_each(|row| self.committed(row)),
             Arrival::Retry(files) => files.into_iter().for_each(|file| self.retry(file)),
+            Arrival::Forget(files) => files.into_iter().for_each(|file| self.forget(file)),
             Arrival::Moved(name, outcome) => self.moved(name, *outcome),
             Arrival::Stop => self.stopping = true,
         }
@@ -338,6 +358,52 @@ impl Queue {
             entry.texts = texts;
             self.enqueue(name, true);
         }
+    }
+
+    /// A file leaves the index, whether or not it lies under one of the inputs.
+    fn forget(&mut self, file: Remembered) {
+        let key = crate::sources::key(&file.root, &file.path);
+        if self.left.contains(&key) {
+            return; // it was asked for twice
+        }
+        let mut known = file.known;
+        if let Some(number) = self.roots.iter().position(|root| *root == file.root) {
+            let name = (number, file.path.clone());
+            let Some(entry) = self.files.get_mut(&name) else {
+                return;
+            };
+            self.released |= entry.kept.take().is_some();
+            match entry.phase {
+                Phase::Resting | Phase::Delayed => {
+                    // One that was to wait for its time was counted when it began to.
+                    self.under_way += usize::from(entry.phase == Phase::Resting);
+                }
+                // It is looked at now, and then once more.
+                Phase::Queued | Phase::InFlight | Phase::Moving => {
+                    entry.gone = true;
+                    self.enqueue(name, true);
+                    return;
+                }
+            }
+            known = entry.known.clone();
+            entry.phase = Phase::InFlight;
+            (entry.gone, entry.again, entry.moved) = (true, false, false);
+            entry.sighting = Sighting::None;
+        } else {
+            self.under_way += 1;
+        }
+        self.left.insert(key);
+        self.leaving.push(Hint {
+            key,
+            root: file.root,
+            path: file.path,
+            known,
+            gone: true,
+            moved: None,
+            failures: 0,
+            again: Vec::new(),
+            budget_bytes: BUDGET_MIN,
+        });
     }
 
     /// A dead file was moved away, or could not be.
@@ -388,13 +454,17 @@ impl Queue {
         }
         entry.moved = false;
         entry.gone = false;
+        self.released |= entry.kept.take().is_some();
+        let unfinished = std::mem::take(&mut entry.unfinished);
         entry.size = found.identity.size;
         if let Some(pass) = pass {
             entry.seen = entry.seen.max(pass);
         }
         // While one look is under way its outcome is not known: look again. If a scan merely passed by, only if the outcome
         // is another than what it saw.
-        if entry.known.identity != Some(found.identity) && (!busy || pass.is_none()) {
+        if unfinished && entry.phase == Phase::Resting {
+            self.enqueue(name, pass.is_none());
+        } else if entry.known.identity != Some(found.identity) && (!busy || pass.is_none()) {
             if entry.phase != Phase::Delayed || pass.is_none() {
                 entry.failures = 0;
                 self.enqueue(name, pass.is_none());
@@ -414,7 +484,6 @@ impl Queue {
     /// Files that a scan should have seen and did not are looked at one by one before they are given up.
     fn scanned(&mut self, pass: u64, report: &ScanReport) {
         let fates = report.fates();
-        let mut away = 0;
         let start = match &report.scope {
             Scope::All => (0, PathBuf::new()),
             Scope::Root(root) => (*root, PathBuf::new()),
@@ -442,7 +511,9 @@ impl Queue {
             let identity = entry.known.identity.or(entry.last_seen);
             let fate = match &identity {
                 Some(identity) => fates(name.0, &name.1, identity),
-                None if report.complete && !report.roots_missing.contains(&name.0) => Fate::Gone,
+                None if report.roots_empty.contains(&name.0) => Fate::Unknown(Doubt::Emptied),
+                None if report.roots_missing.contains(&name.0) => Fate::Unknown(Doubt::RootMissing),
+                None if report.complete => Fate::Gone,
                 None => Fate::Unknown(Doubt::NotWalked),
             };
             match fate {
@@ -454,13 +525,16 @@ impl Queue {
                     }
                 }
                 Fate::Unknown(Doubt::NotWalked) => {}
-                Fate::Unknown(_) => away += 1,
+                Fate::Unknown(doubt) => entry.kept = Some(doubt),
             }
         }
-        if away > 0 {
+        self.count_what_is_kept();
+        for kept in self.progress.kept() {
             tracing::warn!(
-                files = away,
-                "files can't be looked at: a disk may be away; they stay in the index"
+                input = %kept.input.display(),
+                files = kept.files,
+                "files are not there and stay in the index: {}",
+                kept.doubt.advice()
             );
         }
         for error in &report.errors {
@@ -471,9 +545,23 @@ impl Queue {
         }
     }
 
+    /// Tells whoever asks which inputs have files that are not there and stay.
+    fn count_what_is_kept(&mut self) {
+        let mut all = Vec::new();
+        for (name, entry) in &self.files {
+            if let Some(doubt) = &entry.kept {
+                Kept::count(&mut all, &self.roots[name.0], doubt);
+            }
+        }
+        self.released = false;
+        self.progress.keeps(all);
+    }
+
     /// A look has become durable.
     fn committed(&mut self, row: FileRow) {
+        let forgotten = self.left.remove(&row.key);
         let Some(root) = self.roots.iter().position(|root| *root == row.root) else {
+            self.under_way -= usize::from(forgotten);
             return;
         };
         let name = (root, row.path.clone());
@@ -620,6 +708,10 @@ impl Queue {
     fn batch(&mut self) -> (Vec<Hint>, bool) {
         let mut hints = Vec::new();
         let mut cost = 0;
+        if !self.leaving.is_empty() {
+            // All of them together: whoever asked for it sees all of it, or nothing.
+            return (std::mem::take(&mut self.leaving), false);
+        }
         let reserved = self.minted.len() + 1 >= self.pace.in_flight.max(2);
         while cost < self.budget {
             let Some(name) = self.fresh.pop_front().or_else(|| {
@@ -732,6 +824,9 @@ impl Feed<Hint> for Queue {
         }
         self.wake_delayed();
         self.adapt(committed);
+        if self.released {
+            self.count_what_is_kept();
+        }
         self.progress
             .files_behind(self.under_way + self.doubted, self.scanned);
         if self.stopping || (self.pace.once && self.settled()) {

@@ -228,8 +228,16 @@ impl Reader {
                 .chain(known.filled_slots(0))
                 .collect(),
         };
+        let trouble = match trouble {
+            // Nothing of it is in the index that could be lost.
+            Trouble::Away(_) if known.standing.is_none() && known.filling.is_none() => {
+                Trouble::Gone
+            }
+            Trouble::Away(error) => Trouble::Io(error, None),
+            trouble => trouble,
+        };
         let (identity, state, retire) = match trouble {
-            Trouble::Gone => (
+            Trouble::Gone | Trouble::Away(_) => (
                 None,
                 FileState::Gone,
                 known

@@ -30,6 +30,8 @@ const TAIL: u64 = 64 << 10;
 pub enum Trouble {
     /// There is no file.
     Gone,
+    /// There is no file, and nothing else in its input either: a disk may be away.
+    Away(io::Error),
     /// It changed meanwhile.
     Moving,
     /// The system did not let us.
@@ -69,7 +71,14 @@ impl OpenFile {
     /// # Errors
     /// See [`Trouble`].
     pub fn open(root: &Path, path: &Path) -> Result<Self, Trouble> {
-        let (mut file, identity) = open(&root.join(path))?;
+        let (mut file, identity) = match open(&root.join(path)) {
+            // Below an input that is away everything is missing, and nothing is gone.
+            Err(Trouble::Gone) if !holds_something(root) => {
+                let what = "the input is not there, or holds nothing any more";
+                return Err(Trouble::Away(io::Error::new(io::ErrorKind::NotFound, what)));
+            }
+            opened => opened?,
+        };
         let io = |error| Trouble::Io(error, Some(identity));
         let mut head = [0; 4096];
         let read = fill(&mut file, &mut head).map_err(io)?;
@@ -122,6 +131,10 @@ impl OpenFile {
     pub fn held_still(&self) -> Result<(), Trouble> {
         still(&self.file, self.identity)
     }
+}
+
+fn holds_something(root: &Path) -> bool {
+    std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 fn still(file: &File, identity: Identity) -> Result<(), Trouble> {

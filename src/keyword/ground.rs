@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
@@ -76,15 +77,9 @@ impl Ground {
 
     /// The folder as it was saved last; `None` when nothing was.
     pub(super) fn saved(dir: &Path, writes: bool) -> Result<Option<Self>, KeywordError> {
-        let path = dir.join(CURRENT);
-        fault::point("words.read").map_err(|e| KeywordError::io("read", &path, e))?;
-        let current = match fs::read(&path) {
-            Ok(current) => current,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(KeywordError::io("read", &path, e)),
+        let Some((meta, _)) = Self::last_saved(dir)? else {
+            return Ok(None);
         };
-        let meta = unsealed(&current)
-            .ok_or_else(|| KeywordError::unusable(&path, "its checksum differs"))?;
         let disk = MmapDirectory::open(dir).map_err(KeywordError::tantivy("open its folder"))?;
         let ground = Self::of(dir, Some(disk), writes);
         // tantivy sweeps away and checks what it manages: everything that lies there.
@@ -101,11 +96,28 @@ impl Ground {
         }
         let managed = serde_json::to_vec(&files)
             .map_err(|e| KeywordError::unusable(dir, format!("a file has an odd name: {e}")))?;
-        for (name, bytes) in [(MANAGED, managed.as_slice()), (META, meta)] {
+        for (name, bytes) in [(MANAGED, managed.as_slice()), (META, meta.as_slice())] {
             (ground.0.memory.atomic_write(Path::new(name), bytes))
                 .map_err(|e| KeywordError::io("keep in memory", Path::new(name), e))?;
         }
         Ok(Some(ground))
+    }
+
+    /// What lies there as it was saved last, and when; `None` when nothing was. Nothing of it is opened.
+    pub(super) fn last_saved(
+        dir: &Path,
+    ) -> Result<Option<(Vec<u8>, Option<SystemTime>)>, KeywordError> {
+        let path = dir.join(CURRENT);
+        fault::point("words.read").map_err(|e| KeywordError::io("read", &path, e))?;
+        let current = match fs::read(&path) {
+            Ok(current) => current,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(KeywordError::io("read", &path, e)),
+        };
+        let meta = unsealed(&current)
+            .ok_or_else(|| KeywordError::unusable(&path, "its checksum differs"))?;
+        let when = path.metadata().and_then(|found| found.modified()).ok();
+        Ok(Some((meta.to_vec(), when)))
     }
 
     fn of(dir: &Path, disk: Option<MmapDirectory>, writes: bool) -> Self {

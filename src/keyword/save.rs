@@ -1,14 +1,64 @@
 //! Making a commit durable, on a thread of its own: syncs take longer than everything else that a commit does.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
 
+use floodmark_operators::keys::Epoch;
+
+use serde::Deserialize;
 use tantivy::{Index, SegmentMeta};
 
-use super::KeywordError;
 use super::ground::Ground;
+use super::schema::Payload;
+use super::{KeywordError, Languages, analyse};
 use crate::fault;
+
+/// What a folder says of the save that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSave {
+    /// The epoch of what was saved; later ones are made again from the store.
+    pub epoch: Epoch,
+    /// Texts in it.
+    pub texts: u64,
+    /// When it was saved, as the file system says. For people: nothing is decided by it.
+    pub at: Option<SystemTime>,
+    /// How its texts became words.
+    pub analyser: String,
+}
+
+impl LastSave {
+    /// Whether a view with these languages can go on from it, or is made anew.
+    pub fn fits(&self, languages: Languages) -> bool {
+        self.analyser == analyse::version(languages)
+    }
+}
+
+/// What the keyword view in `dir` was saved as last; `None`: it was not yet. The segments are not looked at.
+///
+/// # Errors
+/// The file that says so can't be read, or is not what was written.
+pub fn last_save(dir: &Path) -> Result<Option<LastSave>, KeywordError> {
+    /// The part of tantivy's list of segments that is ours.
+    #[derive(Deserialize)]
+    struct Meta {
+        payload: Option<String>,
+    }
+    let Some((meta, at)) = Ground::last_saved(dir)? else {
+        return Ok(None);
+    };
+    let unusable = |error: serde_json::Error| KeywordError::unusable(dir, error.to_string());
+    let meta: Meta = serde_json::from_slice(&meta).map_err(unusable)?;
+    let payload: Payload =
+        serde_json::from_str(&meta.payload.unwrap_or_default()).map_err(unusable)?;
+    Ok(Some(LastSave {
+        epoch: payload.epoch,
+        texts: payload.live,
+        at,
+        analyser: payload.analyser,
+    }))
+}
 
 /// What the folder stands for. tantivy keeps the files of a segment as long as somebody holds its meta: so what is saved stays
 /// complete while merges go on.
@@ -53,6 +103,15 @@ impl Saving {
 }
 
 impl Saved {
+    /// What was found in a folder: its segments are kept until the next save, or a process that dies before that one would
+    /// leave a folder that names what is swept away.
+    pub(super) fn found(segments: Vec<SegmentMeta>) -> Self {
+        Self {
+            synced: HashSet::new(),
+            _pinned: segments,
+        }
+    }
+
     /// Files that are durable already.
     pub(super) fn synced(&self) -> HashSet<PathBuf> {
         self.synced.clone()

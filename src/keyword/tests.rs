@@ -353,6 +353,32 @@ fn a_torn_file_costs_no_answer() {
 }
 
 #[test]
+fn what_was_saved_stays_whole_until_the_next_save() {
+    let dir = tempfile::tempdir().unwrap();
+    let seldom = Options {
+        save_after: 1_000,
+        ..Options::default()
+    };
+    let mut source = Memory::default();
+    source.add(&["the tides", "the moon"]);
+    drop(KeywordView::open(dir.path(), &source, seldom.clone()).unwrap());
+    // Everything that was saved leaves, in a view that found it in the folder, and is killed before it saves again.
+    let mut view = KeywordView::open(dir.path(), &source, seldom.clone()).unwrap();
+    for label in [1, 2] {
+        source.commit([(label, -1)]);
+        view.follow(&source).unwrap();
+    }
+    view.sweep();
+    let killed = tempfile::tempdir().unwrap();
+    for (path, bytes) in files(dir.path()) {
+        fs::write(killed.path().join(path.file_name().unwrap()), bytes).unwrap();
+    }
+    assert!(killed.path().join("current").exists());
+    let found = inspect(killed.path(), &source, seldom).unwrap();
+    assert_eq!(found.problems, Vec::new());
+}
+
+#[test]
 fn a_folder_of_another_store_or_analyser_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
     let mut source = Memory::default();

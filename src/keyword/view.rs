@@ -361,6 +361,13 @@ impl KeywordView {
         }
     }
 
+    /// Removes the files that nobody needs any more, which otherwise happens at some later commit.
+    #[cfg(test)]
+    pub(super) fn sweep(&self) {
+        let swept = self.standing.writer.garbage_collect_files();
+        swept.wait().expect("its files can be removed");
+    }
+
     fn publish(&self) {
         fault::pass("words.publish");
         let snapshot = Snapshot {

@@ -50,6 +50,10 @@ pub struct ScanReport {
     pub errors: Vec<ScanError>,
     /// Roots that are not there.
     pub roots_missing: Vec<usize>,
+    /// Roots that hold nothing, but for folders: no file, and nothing that is left out. If they held files before, somebody
+    /// emptied them, or a disk is away; nobody can tell. Empty if that is to be taken for an answer
+    /// ([`SourceOptions::confirm_empty`](super::SourceOptions::confirm_empty)).
+    pub roots_empty: Vec<usize>,
     /// False if it was broken off.
     pub complete: bool,
     /// Every (root, device) on which something was seen.
@@ -94,6 +98,29 @@ pub enum Doubt {
     RootMissing,
     /// Nothing was seen of the file system on which it was: a disk is away.
     DeviceAway,
+    /// Its root is there and holds nothing any more.
+    Emptied,
+}
+
+impl Doubt {
+    /// Why nobody can tell, and what there is to do, for people.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::NotWalked => "nobody has looked there yet",
+            Self::Unreadable(_) => "a folder above can't be read",
+            Self::RootMissing => {
+                "the input is not there; if that is for good, `floodmark forget` takes its files out of the index"
+            }
+            Self::DeviceAway => {
+                "another file system lies there than before: a disk seems to be away; if that is for good, `floodmark forget` \
+                 takes its files out of the index"
+            }
+            Self::Emptied => {
+                "the input held files and holds nothing now, as if a disk were away; if it was emptied on purpose, \
+                 `floodmark forget` takes its files out of the index, or a run with --confirm-empty"
+            }
+        }
+    }
 }
 
 impl ScanReport {
@@ -106,6 +133,7 @@ impl ScanReport {
             skipped: 0,
             errors: Vec::new(),
             roots_missing: Vec::new(),
+            roots_empty: Vec::new(),
             complete: true,
             devices: BTreeSet::new(),
             links: selection.options.symlinks != SymlinkPolicy::Skip,
@@ -125,8 +153,9 @@ impl ScanReport {
 
     /// For files that were known and not found: how to tell the fate of each. `identity` is what was known of it.
     ///
-    /// Only `Fate::Gone` is a deletion. A root that was emptied is told from a disk that is away by the device: the folder
-    /// under a mount point lies on another one than the files that were seen there.
+    /// Only `Fate::Gone` is a deletion. The folder under a mount point lies on another device than the files that were seen
+    /// there, and that is a disk that is away. An empty root on the same device may be either: a folder that was mounted from
+    /// elsewhere on the same disk, or one that was emptied while nobody watched.
     pub fn fates(&self) -> impl Fn(usize, &Path, &Identity) -> Fate + '_ {
         let unreadable: HashSet<(usize, &Path)> = self
             .errors
@@ -158,10 +187,13 @@ impl ScanReport {
             {
                 return Fate::Unknown(Doubt::Unreadable(at.to_owned()));
             }
-            if self.devices.contains(&(root, identity.dev)) || (self.links && self.files > 0) {
-                return Fate::Gone;
+            if !self.devices.contains(&(root, identity.dev)) && !(self.links && self.files > 0) {
+                return Fate::Unknown(Doubt::DeviceAway);
             }
-            Fate::Unknown(Doubt::DeviceAway)
+            if self.roots_empty.contains(&root) {
+                return Fate::Unknown(Doubt::Emptied);
+            }
+            Fate::Gone
         }
     }
 }
@@ -208,7 +240,8 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn root(&mut self, root: usize) -> ControlFlow<()> {
-        let before = self.report.files;
+        let (files, skipped) = (self.report.files, self.report.skipped);
+        let missing = self.report.roots_missing.len();
         if let Some(watcher) = self.watcher {
             watcher.arm_parent(root);
         }
@@ -218,7 +251,12 @@ impl Walk<'_> {
             trail: Trail::default(),
         });
         self.drain(root)?;
-        if self.report.files > before
+        let empty = (self.report.files, self.report.skipped) == (files, skipped);
+        let there = self.report.roots_missing.len() == missing;
+        if empty && there && !self.selection.options.confirm_empty {
+            self.report.roots_empty.push(root);
+        }
+        if self.report.files > files
             && let Ok(place) = self
                 .selection
                 .open(root, None, Path::new(""), &Trail::default())

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use floodmark::answers::{Found, Query, Retried, Status};
+use floodmark::answers::{Forgotten, Found, Query, Retried, Status};
 use floodmark::control::{Handler, Refusal, RefusalKind, Server};
 use floodmark::daemon::RunLock;
 use floodmark::index::{VectorView, policy::Policy, view};
@@ -261,6 +261,9 @@ impl Handler for Answers {
         not_here()
     }
     fn retry_dead(&self, _paths: &[PathBuf]) -> Result<Retried, Refusal> {
+        not_here()
+    }
+    fn forget(&self, _paths: &[PathBuf]) -> Result<Forgotten, Refusal> {
         not_here()
     }
 }

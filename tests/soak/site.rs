@@ -41,6 +41,8 @@ pub fn options(folder: &Path, mode: Mode, threads: usize) -> Options {
 fn sources(folder: &Path) -> SourceOptions {
     SourceOptions {
         inputs: vec![folder.join("files")],
+        // Histories delete everything too, and the oracle goes by what lies there.
+        confirm_empty: true,
         ..SourceOptions::default()
     }
 }

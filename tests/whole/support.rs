@@ -287,6 +287,8 @@ impl Place {
     pub fn sources(&self) -> SourceOptions {
         SourceOptions {
             inputs: vec![self.files()],
+            // Histories delete everything too, and the oracle goes by what lies there.
+            confirm_empty: true,
             ..SourceOptions::default()
         }
     }

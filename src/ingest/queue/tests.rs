@@ -187,3 +187,74 @@ fn a_file_that_was_seen_as_it_was_read_is_left_alone() {
     rig.committed("page.md", indexed(), Some(7));
     assert_eq!(rig.next(), None);
 }
+
+/// What a scan says of the folder, which holds nothing.
+fn emptied(rig: &Rig) -> ScanReport {
+    let nothing = &mut |_| std::ops::ControlFlow::Continue(());
+    crate::sources::scan(&rig.selection, None, &Scope::All, nothing)
+}
+
+#[test]
+fn files_of_an_input_that_was_emptied_wait_for_somebody_to_say_so() {
+    let mut rig = Rig::new();
+    for path in ["a.md", "b.md"] {
+        rig.found(path, 7, Some(1));
+        assert_eq!(rig.next(), look(path));
+        // Where it was: on the device of the folder.
+        let root = rig.queue.roots[0].clone();
+        let folder = Identity::of(&std::fs::metadata(&root).unwrap());
+        rig.hear(Arrival::Committed(vec![FileRow {
+            key: key(&root, Path::new(path)),
+            root,
+            path: path.into(),
+            identity: Some(folder),
+            state: indexed(),
+            retire: Vec::new(),
+        }]));
+    }
+    rig.hear(Arrival::Scanned(2, emptied(&rig)));
+    assert_eq!(rig.next(), None, "nothing is to be done");
+    assert!(rig.doubts.try_recv().is_err(), "nobody is to look");
+    let kept = |rig: &Rig| -> Vec<u64> {
+        let kept = rig.progress.kept();
+        kept.iter().map(|kept| kept.files).collect()
+    };
+    assert_eq!(kept(&rig), [2]);
+    // One of them was seen leaving, and is gone; of the other somebody says it.
+    rig.hear(Arrival::Gone((0, "a.md".into())));
+    assert_eq!(rig.next(), Some(vec![("a.md".to_owned(), true)]));
+    assert_eq!(kept(&rig), [1]);
+    rig.committed("a.md", FileState::Gone, None);
+    rig.hear(Arrival::Forget(vec![Remembered {
+        root: rig.queue.roots[0].clone(),
+        path: "b.md".into(),
+        known: Known::default(),
+        last_seen: None,
+        standpoint: Standpoint::Settled,
+    }]));
+    assert_eq!(rig.next(), Some(vec![("b.md".to_owned(), true)]));
+    assert_eq!(kept(&rig), [0; 0]);
+    assert_eq!(rig.progress.files(), 1);
+    rig.committed("b.md", FileState::Gone, None);
+    assert_eq!(rig.next(), None);
+    assert_eq!(rig.progress.files(), 0);
+}
+
+#[test]
+fn a_file_that_comes_back_while_it_is_forgotten_is_read() {
+    let mut rig = Rig::new();
+    rig.found("a.md", 7, Some(1));
+    assert_eq!(rig.next(), look("a.md"));
+    rig.committed("a.md", indexed(), Some(7));
+    rig.hear(Arrival::Forget(vec![Remembered {
+        root: rig.queue.roots[0].clone(),
+        path: "a.md".into(),
+        known: Known::default(),
+        last_seen: None,
+        standpoint: Standpoint::Settled,
+    }]));
+    assert_eq!(rig.next(), Some(vec![("a.md".to_owned(), true)]));
+    rig.found("a.md", 8, None);
+    rig.committed("a.md", FileState::Gone, None);
+    assert_eq!(rig.next(), look("a.md"));
+}

@@ -8,6 +8,7 @@ use super::{KeywordView, Options, Standing};
 use crate::fault;
 use crate::keyword::ground::Ground;
 use crate::keyword::held::Held;
+use crate::keyword::save::Saved;
 use crate::keyword::schema::{Payload, print, schema};
 use crate::keyword::{KeywordError, TextSource, analyse};
 
@@ -58,6 +59,7 @@ impl KeywordView {
         }
         fault::pass("words.resume");
         let mut view = Self::of(dir, options, Standing::of(ground, index, fields)?);
+        view.saved = Saved::found(meta.segments);
         view.held = view.hold(dir)?;
         if view.held.sums().texts != payload.live {
             return Err(KeywordError::unusable(

@@ -89,8 +89,38 @@ fn a_deleted_file_is_gone_and_one_beside_the_walk_is_not() {
         ),
         Fate::Gone
     );
-    // The last file of a root may be deleted too.
-    assert_eq!(fate(Scope::All, "d/a"), Fate::Gone);
+}
+
+#[test]
+fn of_a_root_that_holds_nothing_any_more_nobody_can_tell() {
+    let tree = Tree::of(&[("d/a", "1"), ("d/.hidden", "2")]);
+    let (known, selection) = (identity(&tree, "d/a"), tree.selection());
+    let fate = |selection: &Selection, scope: Scope| {
+        let (_, report) = walk(selection, None, &scope);
+        report.fates()(0, Path::new("d/a"), &known)
+    };
+    // Something that is left out shows that it is the folder it was.
+    fs::remove_file(tree.path("d/a")).unwrap();
+    assert_eq!(fate(&selection, Scope::All), Fate::Gone);
+    fs::remove_file(tree.path("d/.hidden")).unwrap();
+    for whole in [
+        Scope::All,
+        Scope::Root(0),
+        Scope::Subtree {
+            root: 0,
+            path: PathBuf::new(),
+        },
+    ] {
+        assert_eq!(fate(&selection, whole), Fate::Unknown(Doubt::Emptied));
+    }
+    // What was seen leaving is gone, whatever is left.
+    let below = Scope::Subtree {
+        root: 0,
+        path: "d".into(),
+    };
+    assert_eq!(fate(&selection, below), Fate::Gone);
+    let confirmed = tree.with(|options| options.confirm_empty = true);
+    assert_eq!(fate(&confirmed.selection(), Scope::All), Fate::Gone);
 }
 
 #[test]

@@ -19,6 +19,8 @@ enum Op {
     Commit,
     /// The same rows once more, as after a crash of whoever sent them.
     CommitTwice,
+    /// Files leave without a dataflow: in an epoch of their own, after what was made so far.
+    Retract(Vec<u8>),
     Reopen,
     /// Rows that were made are lost with the process, before they were committed.
     Crash,
@@ -35,6 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Tick),
         3 => Just(Op::Commit),
         1 => Just(Op::CommitTwice),
+        1 => prop::collection::vec(0..4u8, 1..4).prop_map(Op::Retract),
         1 => Just(Op::Reopen),
         1 => Just(Op::Crash),
     ]
@@ -57,6 +60,28 @@ fn check(ops: Vec<Op>) {
             Op::Touch(file) => world.touch(&path(file)),
             Op::Fail(file, dead) => world.fail(&path(file), dead),
             Op::Tick => world.tick(),
+            Op::Retract(files) => {
+                world.tick();
+                store
+                    .commit(world.epoch, std::mem::take(&mut world.rows))
+                    .unwrap();
+                let mut leaving = Vec::new();
+                for file in files {
+                    let held = reader
+                        .snapshot()
+                        .unwrap()
+                        .file_of(super::world::key(&path(file)))
+                        .unwrap();
+                    let twice = held.as_ref().is_some_and(|held| leaving.contains(held));
+                    leaving.extend(held.filter(|_| !twice));
+                    world.gone(&path(file));
+                }
+                world.tick();
+                world.rows.clear();
+                assert_eq!(store.retract(&leaving).unwrap() + 1, world.epoch);
+                durable = world.clone();
+                assert_same(&store, &reader, &world);
+            }
             Op::Reopen => {
                 store.close().unwrap();
                 store = Store::open(dir.path(), &model(), now).unwrap();

@@ -28,6 +28,32 @@ fn rows_of_durable_epochs_change_nothing() {
     assert_eq!(store.check().unwrap(), []);
 }
 
+#[test]
+fn what_is_retracted_takes_along_what_lies_nowhere_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut world) = small(dir.path());
+    let reader = Reader::open(dir.path()).unwrap();
+    // "low tide" lies in a.jsonl alone, "spring" in b.jsonl and, from now on, in c.jsonl.
+    world.write("c.jsonl", &[2]);
+    world.tick();
+    store
+        .commit(world.epoch, std::mem::take(&mut world.rows))
+        .unwrap();
+    let file = |path: &str| {
+        let snapshot = reader.snapshot().unwrap();
+        snapshot.file_of(key(path)).unwrap().unwrap()
+    };
+    let leaving = [file("a.jsonl"), file("b.jsonl")];
+    store.retract(&leaving).unwrap();
+    world.gone("a.jsonl");
+    world.gone("b.jsonl");
+    world.tick();
+    assert_eq!(lines(dir.path()), world.export());
+    let live = reader.snapshot().unwrap().live_labels().unwrap();
+    assert_eq!(live.len(), 2, "spring and neap");
+    assert_eq!(store.check().unwrap(), []);
+}
+
 /// Commits `rows` to a small store: it must be refused, naming `what`, and leave everything as it was.
 fn refused(rows: impl IntoIterator<Item = (u64, Row)>, what: &str) {
     let dir = tempfile::tempdir().unwrap();
