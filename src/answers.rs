@@ -123,11 +123,11 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedKeywords {
     /// The epoch that was saved.
-    pub epoch: Epoch,
+    pub saved_epoch: Epoch,
     /// Texts in it.
     pub texts: u64,
     /// When.
-    pub saved: Option<String>,
+    pub saved_at: Option<String>,
 }
 
 /// Resident memory of a run.

@@ -119,9 +119,9 @@ fn saved_keywords(dir: &Path) -> Option<SavedKeywords> {
         .inspect_err(|error| tracing::debug!(%error, "the keyword view on the disk can't be read"))
         .ok()??;
     Some(SavedKeywords {
-        epoch: saved.epoch,
+        saved_epoch: saved.epoch,
         texts: saved.texts,
-        saved: saved.at.and_then(moment),
+        saved_at: saved.at.and_then(moment),
     })
 }
 

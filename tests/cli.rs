@@ -523,6 +523,7 @@ fn status_and_search_ask_the_run_that_is_under_way() {
             "epoch",
             "lag",
             "files",
+            "kept",
             "documents",
             "chunks",
             "refused",
@@ -530,6 +531,7 @@ fn status_and_search_ask_the_run_that_is_under_way() {
             "model_trouble",
             "last_commit",
             "last_build",
+            "keywords",
             "model",
             "memory"
         ]

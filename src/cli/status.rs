@@ -88,8 +88,8 @@ fn keywords(status: &Status) -> String {
         Some(saved) => format!(
             "{} saved in epoch {}{}",
             print::count(saved.texts, "text"),
-            saved.epoch,
-            (saved.saved.as_ref()).map_or_else(String::new, |at| format!(", {at}")),
+            saved.saved_epoch,
+            (saved.saved_at.as_ref()).map_or_else(String::new, |at| format!(", {at}")),
         ),
     }
 }

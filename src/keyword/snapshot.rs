@@ -11,7 +11,7 @@ use tantivy::postings::{Postings, TermInfo};
 use tantivy::query::{EnableScoring, Query, QueryParser};
 use tantivy::schema::{IndexRecordOption, Schema};
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
-use tantivy::{DocId, DocSet, InvertedIndexReader, Searcher, SegmentReader, TERMINATED};
+use tantivy::{DocId, DocSet, InvertedIndexReader, SegmentMeta, SegmentReader, TERMINATED};
 
 use super::analyse::{Analyser, split};
 use super::held::{Sums, Text};
@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub(super) sums: Sums,
     pub(super) fields: Fields,
     pub(super) segments: Arc<Vec<Segment>>,
-    pub(super) searcher: Searcher,
+    pub(super) schema: Schema,
     pub(super) analyser: Arc<Mutex<Analyser>>,
 }
 
@@ -55,6 +55,7 @@ impl std::fmt::Debug for Snapshot {
 }
 
 /// Some of the texts, with what is read of each of them.
+#[derive(Clone)]
 pub(super) struct Segment {
     pub reader: SegmentReader,
     postings: Arc<InvertedIndexReader>,
@@ -75,6 +76,12 @@ impl Segment {
             prints: column("print")?,
             reader: reader.clone(),
         })
+    }
+
+    /// Whether it is that segment, with the same texts deleted from it.
+    pub(super) fn is(&self, meta: &SegmentMeta) -> bool {
+        self.reader.segment_id() == meta.id()
+            && self.reader.delete_opstamp() == meta.delete_opstamp()
     }
 
     /// Calls `each` with every live text: its label, its length and language, its print.
@@ -294,7 +301,7 @@ impl Snapshot {
     }
 
     fn schema(&self) -> Schema {
-        self.searcher.schema().clone()
+        self.schema.clone()
     }
 
     fn parse(&self, query: &str) -> Result<Box<dyn Query>, KeywordError> {

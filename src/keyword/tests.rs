@@ -541,3 +541,37 @@ impl Drop for Ended<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+/// `cargo test --lib keyword::tests::measure_ -- --ignored --nocapture`. The crate's own code is not optimised there, tantivy is.
+#[test]
+#[ignore = "a measurement"]
+fn measure_commits_of_one_changed_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Memory::default();
+    let texts: u64 = 8_000;
+    source.commit((1..=texts).map(|label| (label, 1)));
+    let mut view = KeywordView::open(dir.path(), &source, Options::default()).unwrap();
+    view.wait_for_save();
+    // All threads', in hundredths of a second.
+    let processor = || -> u64 {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let after_name = &stat[stat.rfind(')').unwrap() + 2..];
+        let field = |at: usize| after_name.split(' ').nth(at).unwrap().parse::<u64>();
+        field(11).unwrap() + field(12).unwrap()
+    };
+    let before = processor();
+    let mut took = Vec::new();
+    for round in 0..400 {
+        source.commit([(round + 1, -1), (texts + 1 + round, 1)]);
+        let started = std::time::Instant::now();
+        view.follow(&source).unwrap();
+        took.push(started.elapsed());
+    }
+    took.sort_unstable();
+    let status = view.status();
+    let processor_ms = (processor() - before) as f64 * 10.0 / took.len() as f64;
+    println!(
+        "processor {processor_ms:.1} ms a commit; p50 {:?}, p90 {:?}, p99 {:?}, most {:?}; {} segments, {} tombstones",
+        took[200], took[360], took[396], took[399], status.segments, status.tombstones
+    );
+}

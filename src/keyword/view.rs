@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use floodmark_operators::keys::Epoch;
+use tantivy::directory::META_LOCK;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::tokenizer::TextAnalyzer;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
+use tantivy::{Directory, Index, IndexWriter, SegmentReader, TantivyDocument, Term};
 
 use super::analyse::{Analyser, Languages, Terms};
 use super::ground::Ground;
@@ -26,6 +27,9 @@ const FETCH: usize = 1_024;
 const WRITER_BYTES: usize = 32 << 20;
 /// Share of deleted texts at which a segment is merged even if it is alone.
 const DELETED_MAX: f32 = 0.2;
+
+/// Segments of fewer texts are all the same when it comes to merging.
+const LAYER_MIN: u32 = 256;
 
 /// How a view behaves.
 #[derive(Clone, Debug)]
@@ -105,7 +109,6 @@ struct Standing {
     index: Index,
     fields: Fields,
     writer: IndexWriter,
-    reader: IndexReader,
     segments: Arc<Vec<Segment>>,
 }
 
@@ -123,15 +126,11 @@ impl Standing {
         let writer: IndexWriter =
             (index.writer_with_options(options)).map_err(KeywordError::tantivy(opening))?;
         writer.set_merge_policy(merges());
-        let reader = (index.reader_builder().reload_policy(ReloadPolicy::Manual))
-            .try_into()
-            .map_err(KeywordError::tantivy(opening))?;
         let mut standing = Self {
             ground,
             index,
             fields,
             writer,
-            reader,
             segments: Arc::default(),
         };
         standing.reload()?;
@@ -146,16 +145,22 @@ impl Standing {
         Ok(())
     }
 
-    /// Sees the last commit.
+    /// Sees the last commit. What is as it was is not opened again, as tantivy's own reader would.
     fn reload(&mut self) -> Result<(), KeywordError> {
-        let reading = || KeywordError::tantivy::<tantivy::TantivyError>("read its files");
-        self.reader.reload().map_err(reading())?;
-        let searcher = self.reader.searcher();
-        let segments = (searcher.segment_readers().iter())
-            .map(|reader| Segment::open(reader, self.fields))
-            .collect::<tantivy::Result<Vec<_>>>()
-            .map_err(reading())?;
-        self.segments = Arc::new(segments);
+        let open = || -> tantivy::Result<Vec<Segment>> {
+            // Nothing is swept away between the list and the opening.
+            let _kept = self.index.directory().acquire_lock(&META_LOCK)?;
+            let mut segments = Vec::new();
+            for listed in self.index.searchable_segments()? {
+                let known = self.segments.iter().find(|known| known.is(listed.meta()));
+                segments.push(match known {
+                    Some(known) => known.clone(),
+                    None => Segment::open(&SegmentReader::open(&listed)?, self.fields)?,
+                });
+            }
+            Ok(segments)
+        };
+        self.segments = Arc::new(open().map_err(KeywordError::tantivy("read its files"))?);
         Ok(())
     }
 
@@ -222,7 +227,7 @@ impl KeywordView {
             sums: Held::default().sums(),
             fields: standing.fields,
             segments: standing.segments.clone(),
-            searcher: standing.reader.searcher(),
+            schema: standing.index.schema(),
             analyser: queries.clone(),
         };
         Self {
@@ -375,7 +380,7 @@ impl KeywordView {
             sums: self.held.sums(),
             fields: self.standing.fields,
             segments: self.standing.segments.clone(),
-            searcher: self.standing.reader.searcher(),
+            schema: self.standing.index.schema(),
             analyser: self.queries.clone(),
         };
         let mut latest = (self.latest.0.write()).unwrap_or_else(PoisonError::into_inner);
@@ -447,8 +452,11 @@ impl Drop for KeywordView {
 }
 
 /// When segments become one: as tantivy does, and for what was deleted alone, which it would leave for ever.
+///
+/// Its own lowest layer is of 10,000 texts: every few commits of one text each, up to so many would be written anew.
 fn merges() -> Box<LogMergePolicy> {
     let mut merges = LogMergePolicy::default();
+    merges.set_min_layer_size(LAYER_MIN);
     merges.set_del_docs_ratio_before_merge(DELETED_MAX);
     Box::new(merges)
 }

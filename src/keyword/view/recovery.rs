@@ -137,7 +137,12 @@ impl KeywordView {
             })
         };
         let (schema, fields) = schema();
-        let index = Index::create(ground.clone(), schema, IndexSettings::default())
+        // Nothing is stored, so a thread a segment that compresses it would have nothing to do but to begin and to end.
+        let settings = IndexSettings {
+            docstore_compress_dedicated_thread: false,
+            ..IndexSettings::default()
+        };
+        let index = Index::create(ground.clone(), schema, settings)
             .map_err(KeywordError::tantivy("begin"))?;
         Standing::of(ground, index, fields)
     }
