@@ -16,7 +16,8 @@ use super::ground::Ground;
 use super::held::{Held, Text};
 use super::save::{self, Saved, Saving};
 use super::schema::{Fields, Payload, TOKENIZER, print};
-use super::snapshot::{Segment, Snapshot};
+use super::segment::Segment;
+use super::snapshot::Snapshot;
 use super::{Change, KeywordError, TextSource};
 
 /// Texts asked of the source at a time.
@@ -151,7 +152,7 @@ impl Standing {
         self.reader.reload().map_err(reading())?;
         let searcher = self.reader.searcher();
         let segments = (searcher.segment_readers().iter())
-            .map(|reader| Segment::open(reader, self.fields))
+            .map(|reader| Segment::open(reader, self.fields, &self.segments))
             .collect::<tantivy::Result<Vec<_>>>()
             .map_err(reading())?;
         self.segments = Arc::new(segments);
