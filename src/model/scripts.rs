@@ -123,3 +123,66 @@ fn has_pieces(tokenizer: &Tokenizer, script: Script) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built_in() -> Tokenizer {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/assets/all-MiniLM-L6-v2/tokenizer.json"
+        );
+        Tokenizer::from_file(path).unwrap()
+    }
+
+    #[test]
+    fn the_built_in_model_reads_latin_letters_and_no_others() {
+        let (tokenizer, scripts) = (built_in(), Scripts::default());
+        let read = |text: &str| scripts.read(&tokenizer, text);
+        for all in [
+            "how long is the river",
+            "Où est la crème brûlée ?",
+            "2 + 2 = 4",
+            "",
+            "naïve Ａ",
+        ] {
+            assert_eq!(read(all), 1.0, "{all}");
+        }
+        for nothing in [
+            "黑豹队的防守失去了多少分",
+            "台所の水漏れを止めるには",
+            "주방 누수를 막는 방법",
+            "наводнение в городе",
+            "كيف أوقف تسرب المياه",
+            "กรุงเทพมหานคร",
+            "πλημμύρα",
+            "שיטפון",
+        ] {
+            assert_eq!(read(nothing), 0.0, "{nothing}");
+        }
+        let mixed = read("Docker 容器启动失败");
+        assert!((mixed - 6.0 / 12.0).abs() < 1e-12, "{mixed}");
+        assert!(read("the role of TGFβ in fibrosis") > 0.9);
+    }
+
+    #[test]
+    fn a_vocabulary_with_words_of_a_script_reads_it() {
+        let han = |count: u32| {
+            let vocabulary: serde_json::Map<String, serde_json::Value> = (0..count)
+                .filter_map(|n| char::from_u32(0x4e00 + n))
+                .zip(0u32..)
+                .map(|(c, id)| (c.to_string(), id.into()))
+                .collect();
+            let json = serde_json::json!({
+                "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+                "pre_tokenizer": null, "post_processor": null, "decoder": null,
+                "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "\u{4e00}"},
+            });
+            Tokenizer::from_bytes(json.to_string()).unwrap()
+        };
+        let read = |tokenizer: &Tokenizer| Scripts::default().read(tokenizer, "防守");
+        assert_eq!(read(&han(PIECES_MIN as u32)), 1.0);
+        assert_eq!(read(&han(PIECES_MIN as u32 - 1)), 0.0);
+    }
+}

@@ -239,7 +239,7 @@ impl Weigh for ByGrounds<'_> {
         let code = texts
             .iter()
             .filter(|label| self.words.is_code(**label as u64));
-        weight::weight(Grounds {
+        let grounds = Grounds {
             read: self.read,
             worded: match self.ideal {
                 // A query without a word has nothing that could be missing.
@@ -247,7 +247,10 @@ impl Weigh for ByGrounds<'_> {
                 _ => 1.0,
             },
             code: code.count() as f64 / texts.len().max(1) as f64,
-        })
+        };
+        let weight = weight::weight(grounds);
+        tracing::debug!(?grounds, weight, "weighed");
+        weight
     }
 }
 

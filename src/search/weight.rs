@@ -2,8 +2,8 @@
 //!
 //! Pure: numbers in, a number out. docs/decisions/0014-weight.md has the reasons and the measurements.
 
-/// What the vectors weigh where the candidates are prose and both arms understand all of the query.
-pub const PROSE: f64 = 0.6;
+/// What the vectors weigh where the candidates are prose and both arms understand all of the query: neither has more to say.
+pub const PROSE: f64 = 0.5;
 /// The same where the candidates are source code, whose words are names that somebody made up.
 pub const CODE: f64 = 0.8;
 
@@ -28,10 +28,9 @@ pub fn weight(grounds: Grounds) -> f64 {
         }
     };
     let dense = PROSE + (CODE - PROSE) * share(grounds.code);
-    let (vectors, words) = (
-        dense * share(grounds.read),
-        (1.0 - dense) * share(grounds.worded),
-    );
+    // A cosine is of two texts, and what answers the query is written as it is.
+    let vectors = dense * share(grounds.read).powi(2);
+    let words = (1.0 - dense) * share(grounds.worded);
     if vectors + words > 0.0 {
         vectors / (vectors + words)
     } else {
@@ -57,8 +56,8 @@ mod tests {
         assert_eq!(of(0.0, 0.4, 0.0), 0.0, "a script that the model can't read");
         assert_eq!(of(1.0, 0.0, 1.0), 1.0, "no word of it is anywhere");
         assert_eq!(of(0.0, 0.0, 0.0), PROSE, "nothing is known");
-        assert!((of(1.0, 0.5, 0.0) - 0.75).abs() < 1e-12);
-        assert!((of(0.5, 1.0, 0.0) - 0.3 / 0.7).abs() < 1e-12);
+        assert!((of(1.0, 0.5, 0.0) - 2.0 / 3.0).abs() < 1e-12);
+        assert!((of(0.5, 1.0, 0.0) - 0.2).abs() < 1e-12);
         let nonsense = of(f64::NAN, -1.0, f64::INFINITY);
         assert!((0.0..=1.0).contains(&nonsense));
     }

@@ -205,6 +205,48 @@ fn where_an_arm_has_ranks_only_the_ranks_decide() {
     );
 }
 
+/// Weighs as it is told, and keeps what it was asked.
+struct Weighs(f64, std::cell::RefCell<Vec<(usize, f64)>>);
+
+impl Weigh for Weighs {
+    fn dense_weight(&self, texts: &[Label], best: f64) -> f64 {
+        self.1.borrow_mut().push((texts.len(), best));
+        self.0
+    }
+}
+
+#[test]
+fn a_query_is_weighed_once_and_says_how() {
+    let many = |score: &dyn Fn(i64) -> f64| -> Vec<Scored> {
+        (1..=600).map(|label| (label, score(label))).collect()
+    };
+    let vectors = Exhaustive::of(many(&|label| 1.0 / label as f64));
+    let words = Exhaustive::of(many(&|label| label as f64));
+    for (weight, first) in [(0.9, 1), (0.1, 600)] {
+        let weighs = Weighs(weight, Default::default());
+        let ranking = Ranking {
+            weigh: Some(&weighs),
+            ..ranking([Some(&vectors), Some(&words)], None)
+        };
+        let order = ranking.first(600).unwrap();
+        assert_eq!(
+            (order.ranked[0].chunks[0].0, order.dense_weight),
+            (first, Some(weight))
+        );
+        // The first block has a hundred of each list.
+        assert_eq!(*weighs.1.borrow(), [(200, 600.0)]);
+    }
+    let given = ranking([Some(&vectors), Some(&words)], None);
+    assert_eq!(given.first(1).unwrap().dense_weight, Some(0.6));
+    let alone = ranking([Some(&vectors), None], None);
+    assert_eq!(alone.first(1).unwrap().dense_weight, None);
+    let ranks = Ranking {
+        recipe: recipe(Fusion::Rrf),
+        ..ranking([Some(&vectors), Some(&words)], None)
+    };
+    assert_eq!(ranks.first(1).unwrap().dense_weight, None);
+}
+
 #[test]
 fn nothing_is_found_in_nothing() {
     let nothing = Exhaustive::of(Vec::new());
