@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use layers::{FILE_NAME, Flags, Layers, PREFIX};
 pub use reference::reference;
-pub use rule::{Rule, Setting};
+pub use rule::{AutoOr, Rule, Setting};
 
 rule::words! {
     /// What becomes of symbolic links below an input.
@@ -441,8 +441,8 @@ settings! {
         mode: SearchMode = ["hybrid"], Rule::OneOf(SearchMode::WORDS);
         /// How the two lists become one: `zscore` and `minmax` weigh the scores, `rrf` the ranks.
         fusion: Fusion = ["zscore"], Rule::OneOf(Fusion::WORDS);
-        /// What meaning weighs against words, for `zscore` and `minmax`; 0.7 and more suits code.
-        dense_weight: f64 = ["0.6"], Rule::Number(0.0, 1.0);
+        /// What meaning weighs against words, for `zscore` and `minmax`; `auto`: for each query as much as the two understand of it.
+        dense_weight: AutoOr<f64> = ["auto"], Rule::AutoOr(0.0, 1.0);
         /// The constant of `rrf`: the smaller, the more the first ranks count.
         rrf_k: f64 = ["60"], Rule::Number(0.0, 10_000.0);
         /// Each chunk is a hit of its own, instead of a document with its best chunks.

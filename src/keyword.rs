@@ -18,6 +18,7 @@
 //! - A text is analysed in one language, a query in all that occur, so that they meet.
 
 pub mod analyse;
+mod expression;
 mod ground;
 mod held;
 mod inspect;
@@ -25,6 +26,8 @@ mod query;
 mod save;
 mod schema;
 mod score;
+mod scored;
+mod segment;
 mod snapshot;
 pub mod view;
 
@@ -37,7 +40,8 @@ pub use crate::index::{Change, Inspection, SourceError};
 pub use analyse::Languages;
 pub use inspect::{compare, inspect};
 pub use save::{LastSave, last_save};
-pub use snapshot::{Hit, Snapshot};
+pub use scored::{Hit, Scored};
+pub use snapshot::Snapshot;
 pub use view::{KeywordView, Options, Reader, Status};
 
 /// Where the texts come from: the store, behind an adapter.

@@ -22,6 +22,7 @@ mod input;
 mod key;
 mod onnx;
 mod pooling;
+mod scripts;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -356,6 +357,12 @@ impl Model {
     /// Tokens that a text costs in a batch: special tokens included, cut at the limit.
     pub fn count_tokens(&self, text: &str) -> Result<usize, EmbedError> {
         self.tokenize(text).map(|tokens| tokens.len())
+    }
+
+    /// How much of a text is in scripts that the model reads: the share of its letters, 0 to 1. Told from the vocabulary, so
+    /// that languages of one script are not told apart.
+    pub fn reads(&self, text: &str) -> f64 {
+        self.0.recipe.tokens.reads(text)
     }
 
     /// Which tokens of a row are the text's own, and not the marks that the tokenizer adds.

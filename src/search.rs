@@ -14,6 +14,7 @@ mod past;
 mod rank;
 mod second_look;
 mod snippet;
+pub mod weight;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};

@@ -56,7 +56,7 @@ pub use lock::{Holder, holder};
 pub use lookup::{ChunkDetail, DeadRow, FileDetail, FileSpan, Occurrence, SegmentDetail};
 pub use mend::Doubts;
 pub use places::{DocumentKey, Home, Piece, PieceDocument, Place};
-pub use reader::Reader;
+pub use reader::{Reader, roots_of};
 pub use recover::{RecoveredFile, Recovery, StoredContent};
 pub use snapshot::{Change, Counts, FileCounts, Model, Snapshot};
 

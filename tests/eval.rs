@@ -323,3 +323,44 @@ fn pairs_of_sentences_are_ranked_as_people_do() {
     );
     refused(&place, &["sts", "flat.jsonl"], 2, "nothing to rank");
 }
+
+#[test]
+fn a_state_of_an_earlier_schema_is_migrated_if_it_is_of_this_collection() {
+    let place = Place::with(&[]);
+    let folder = collection(&place);
+    let state = place.path("state");
+    let evaluate = [
+        "eval",
+        folder.to_str().unwrap(),
+        "--state",
+        state.to_str().unwrap(),
+        "--mode=keyword",
+    ];
+    let before = place.json(&evaluate, 0);
+    // As a floodmark left it that knew schema 2.
+    let connection = rusqlite::Connection::open(state.join("store.sqlite")).unwrap();
+    connection
+        .execute_batch("ALTER TABLE embeddings DROP COLUMN sum; PRAGMA user_version = 2;")
+        .unwrap();
+    let version = || -> i64 {
+        connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap()
+    };
+    // Of other files: refused, and left as it is.
+    let other = Place::with(&[]);
+    let foreign = collection(&other);
+    let output = place.run(&[
+        "eval",
+        foreign.to_str().unwrap(),
+        "--state",
+        state.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("holds the index of"));
+    assert_eq!(version(), 2);
+    let after = place.json(&evaluate, 0);
+    assert!(version() > 2);
+    let figure = |answer: &Value| answer["modes"]["keyword"]["ndcg@10"].clone();
+    assert_eq!(figure(&after), figure(&before));
+}

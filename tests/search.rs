@@ -174,6 +174,39 @@ fn each_mode_looks_at_what_it_says() {
 }
 
 #[test]
+fn the_weight_is_told_and_follows_what_is_understood() {
+    let place = serving(CORPUS);
+    let weight =
+        |flags: &[&str]| place.json(&[&["search"], flags].concat(), 0)["dense_weight"].clone();
+    let auto = |query: &str| weight(&[query]).as_f64().unwrap();
+    // Every word is there: both count as much, were it not for the code among the few texts.
+    let plain = auto("the pump failed at noon");
+    assert!((0.5..0.7).contains(&plain), "{plain}");
+    // No word is there.
+    assert_eq!(auto("baking a loaf"), 1.0);
+    // The model has no words of that script, and neither has any text.
+    let foreign = auto("насос сломался в полдень");
+    assert!((0.5..0.7).contains(&foreign), "{foreign}");
+    assert!(auto("water 水位上升了很多") < auto("water rises"));
+    // What is given is taken.
+    assert_eq!(weight(&["baking a loaf", "--dense-weight", "0.25"]), 0.25);
+    assert_eq!(weight(&["pump", "--dense-weight", "auto"]), auto("pump"));
+    for other in [
+        ["pump", "--mode=keyword"],
+        ["pump", "--mode=vector"],
+        ["pump", "--fusion=rrf"],
+    ] {
+        assert_eq!(weight(&other), Value::Null, "{other:?}");
+    }
+    refuses(
+        &place,
+        &["search", "pump", "--dense-weight", "1.5"],
+        78,
+        "auto, or a number from 0 to 1",
+    );
+}
+
+#[test]
 fn filters_leave_as_many_hits_as_there_are() {
     let place = serving(CORPUS);
     let found = |flags: &[&str]| {

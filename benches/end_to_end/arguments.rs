@@ -30,6 +30,10 @@ pub struct Arguments {
     pub changes: usize,
     /// Size of the folder that is replayed.
     pub replay_mb: usize,
+    /// Chunks in the index that is asked.
+    pub query_chunks: usize,
+    /// How many queries.
+    pub queries: usize,
 }
 
 impl Arguments {
@@ -49,6 +53,8 @@ impl Arguments {
             stand_in_sizes: vec![1000, 10_000, 100_000],
             changes: 100,
             replay_mb: 50,
+            query_chunks: 100_000,
+            queries: 500,
         };
         let (benching, given): (Vec<_>, Vec<_>) = std::env::args()
             .skip(1)
@@ -81,6 +87,8 @@ impl Arguments {
                 "--stand-in-sizes" => read.stand_in_sizes = numbers(),
                 "--changes" => read.changes = number(),
                 "--replay-mb" => read.replay_mb = number(),
+                "--query-chunks" => read.query_chunks = number(),
+                "--queries" => read.queries = number(),
                 _ => panic!("{name}: not known"),
             }
         }
@@ -91,6 +99,7 @@ impl Arguments {
     fn at_least(&mut self) {
         (self.rounds, self.texts, self.short) = (1, 30, 60);
         (self.chunks, self.files, self.changes, self.replay_mb) = (100, 100, 3, 1);
+        (self.query_chunks, self.queries) = (100, 5);
         (self.sizes, self.stand_in_sizes) = (vec![20, 60], vec![50]);
     }
 

@@ -1,9 +1,9 @@
 //! The whole program against the limits of the machine, measured side by side in one run.
 //!
 //! ```text
-//! cargo bench --bench end_to_end -- [--only ingest,known,walk,change,restart,scaling,memory] [--results FILE.jsonl]
+//! cargo bench --bench end_to_end -- [--only ingest,known,walk,change,restart,scaling,memory,query] [--results FILE.jsonl]
 //!     [--passages FILE.jsonl] [--edits FILE.jsonl] [--rounds N] [--texts N] [--short N] [--chunks N] [--files N]
-//!     [--sizes N,N,…] [--stand-in-sizes N,N,…] [--changes N] [--replay-mb N]
+//!     [--sizes N,N,…] [--stand-in-sizes N,N,…] [--changes N] [--replay-mb N] [--query-chunks N] [--queries N]
 //! ```
 //!
 //! FILE.jsonl of `--passages` holds one JSON string a line; without it, texts are made from words. `--edits` is a stream
@@ -20,6 +20,7 @@ mod known;
 mod limits;
 mod memory;
 mod process;
+mod query;
 mod restart;
 mod results;
 mod scaling;
@@ -34,7 +35,7 @@ use bench::Bench;
 /// A section: its name, and what it does.
 type Section = (&'static str, fn(&Bench));
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("ingest", ingest::measure),
     ("known", known::measure),
     ("walk", walk::measure),
@@ -42,6 +43,7 @@ const SECTIONS: [Section; 7] = [
     ("restart", restart::measure),
     ("scaling", scaling::measure),
     ("memory", memory::measure),
+    ("query", query::measure),
 ];
 
 fn main() {

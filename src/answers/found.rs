@@ -18,8 +18,8 @@ pub struct Query {
     pub mode: Mode,
     /// How two lists become one; for [`Mode::Hybrid`] only.
     pub fusion: Fusion,
-    /// What the vectors weigh against the words, from 0 to 1; for `zscore` and `minmax`. `None`:
-    /// [`DENSE_WEIGHT`](crate::search::fusion::DENSE_WEIGHT).
+    /// What the vectors weigh against the words, from 0 to 1; for `zscore` and `minmax`. `None`: as
+    /// [`weight`](crate::search::weight) says, for each query.
     pub dense_weight: Option<f64>,
     /// The constant of `rrf`. `None`: [`RRF_K`](crate::search::fusion::RRF_K).
     pub rrf_k: Option<f64>,
@@ -110,6 +110,9 @@ pub struct Found {
     /// `offset` of the next page; `null`: this was the last.
     #[serde(default)]
     pub next: Option<usize>,
+    /// What the vectors weighed against the words, from 0 to 1; `null`: nothing was weighed (one arm alone, or ranks).
+    #[serde(default)]
+    pub dense_weight: Option<f64>,
     /// What became of the second look; `null`: none was asked for.
     #[serde(default)]
     pub rerank: Option<SecondLook>,

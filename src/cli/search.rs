@@ -143,7 +143,7 @@ pub fn settings(config: &Config, text: String) -> Query {
             config::Fusion::Minmax => Fusion::Minmax,
             config::Fusion::Rrf => Fusion::Rrf,
         },
-        dense_weight: Some(config.dense_weight),
+        dense_weight: config.dense_weight.given(),
         rrf_k: Some(config.rrf_k),
         group: !config.chunks,
         syntax: config.query_syntax,

@@ -16,6 +16,8 @@ pub enum Rule {
     Count(u64, u64),
     /// A number within these bounds, both included.
     Number(f64, f64),
+    /// The word `auto`, or a number within these bounds.
+    AutoOr(f64, f64),
     /// An amount of memory or disk.
     Bytes,
     /// A length of time.
@@ -25,6 +27,9 @@ pub enum Rule {
     /// A level, or levels by module.
     Log,
 }
+
+/// The word that leaves a number to the program.
+const AUTO: &str = "auto";
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -46,6 +51,8 @@ impl Rule {
                 let number: f64 = text.parse().ok()?;
                 (least..=most).contains(&number).then(|| number.to_string())
             }
+            Rule::AutoOr(_, _) if text == AUTO => Some(AUTO.into()),
+            Rule::AutoOr(least, most) => Rule::Number(least, most).normal(text),
             Rule::Bytes => scaled(text, &BYTES).map(|bytes| bytes.to_string()),
             Rule::Time => scaled(text, &TIMES_MS).map(|ms| ms.to_string()),
             Rule::OneOf(words) => words.contains(&text).then(|| text.to_owned()),
@@ -62,6 +69,7 @@ impl Rule {
             Rule::Count(least, u64::MAX) => format!("a whole number from {least}"),
             Rule::Count(least, most) => format!("a whole number from {least} to {most}"),
             Rule::Number(least, most) => format!("a number from {least} to {most}"),
+            Rule::AutoOr(least, most) => format!("{AUTO}, or a number from {least} to {most}"),
             Rule::Bytes => {
                 "a number of bytes, or one with B, KiB, MiB, GiB, kB, MB or GB, such as 64KiB"
                     .into()
@@ -84,6 +92,7 @@ impl Rule {
             Rule::Switch => "BOOL",
             Rule::Count(..) => "N",
             Rule::Number(..) => "X",
+            Rule::AutoOr(..) => "auto|X",
             Rule::Bytes => "BYTES",
             Rule::Time => "TIME",
             Rule::OneOf(_) => "WORD",
@@ -154,6 +163,34 @@ impl Setting for Duration {
     }
 }
 
+/// A number, or that the program is to find one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AutoOr<T> {
+    /// As the program sees fit.
+    Auto,
+    /// This one.
+    Given(T),
+}
+
+impl<T> AutoOr<T> {
+    /// The number, if one was given.
+    pub fn given(self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Given(given) => Some(given),
+        }
+    }
+}
+
+impl<T: Setting> Setting for AutoOr<T> {
+    fn read(values: &[String]) -> Option<Self> {
+        if values.last()? == AUTO {
+            return Some(Self::Auto);
+        }
+        T::read(values).map(Self::Given)
+    }
+}
+
 impl<T: Setting> Setting for Option<T> {
     fn read(values: &[String]) -> Option<Self> {
         if values.is_empty() {
@@ -209,7 +246,7 @@ mod tests {
     #[test]
     fn each_rule_lets_through_what_it_describes_and_nothing_else() {
         type Spellings = &'static [(&'static str, Option<&'static str>)];
-        let cases: [(Rule, Spellings); 7] = [
+        let cases: [(Rule, Spellings); 8] = [
             (
                 Rule::Switch,
                 &[
@@ -237,6 +274,15 @@ mod tests {
                     ("1", Some("1")),
                     ("1.1", None),
                     ("NaN", None),
+                ],
+            ),
+            (
+                Rule::AutoOr(0.0, 1.0),
+                &[
+                    ("auto", Some("auto")),
+                    ("0.2", Some("0.2")),
+                    ("1.1", None),
+                    ("Auto", None),
                 ],
             ),
             (

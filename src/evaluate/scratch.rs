@@ -9,7 +9,7 @@ use crate::daemon::{DaemonError, RunLock};
 use crate::ingest::engine::Engine;
 use crate::model::{Model, ModelError};
 use crate::sources::SourceOptions;
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, roots_of};
 use crate::worker::{Options, Run, RunError};
 
 /// Why there is no index to measure.
@@ -150,12 +150,12 @@ pub fn index(
 
 /// A run takes what is not below its inputs out of the index: a state that somebody uses must not become a scratch.
 fn refuse_foreign(state: &Path, folder: &Path) -> Result<(), ScratchError> {
-    let reader = match Reader::open(state) {
-        Ok(reader) => reader,
+    // The run migrates a store of an earlier version, but not one that is somebody else's.
+    let roots = match roots_of(state) {
+        Ok(roots) => roots,
         Err(StoreError::Missing { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let roots = reader.snapshot()?.roots()?;
     match roots.into_iter().find(|root| root != folder) {
         Some(root) => Err(ScratchError::InUse {
             state: state.to_owned(),

@@ -33,8 +33,8 @@ pub use language::{ENGLISH, LANGUAGES, LANGUAGES_MAX, LanguageId, NONE};
 use language::{Stems, detect};
 pub use split::{Kind, Piece, split};
 
-/// Changes whenever the same text would become other terms: views of another version are made anew.
-const VERSION: u32 = 2;
+/// Changes whenever the same text would become other terms, or would be taken for something else: views of another version are made anew.
+const VERSION: u32 = 3;
 /// Pieces by which a text's language is told.
 const DETECT_PIECES: usize = 400;
 
@@ -100,7 +100,15 @@ impl Analyser {
             terms.push(if counts { NEXT } else { SAME });
             terms.push_str(&term);
         }
-        (terms, Text { words, language })
+        let code = is_code(text);
+        (
+            terms,
+            Text {
+                words,
+                language,
+                code,
+            },
+        )
     }
 
     /// The language of a text, of which these are the pieces.
@@ -121,6 +129,21 @@ impl Analyser {
             Kind::Whole | Kind::Pair | Kind::Last => (piece.term.clone(), false),
         }
     }
+}
+
+/// Signs that code is full of, and prose is not.
+const CODE_SIGNS: &str = "(){}[]<>;=_";
+/// So many of 1000 characters that are seen must be such signs. In functions some 75 are, in abstracts 5.
+const CODE_SIGNS_MIN: usize = 40;
+
+/// Whether a text looks like source code.
+fn is_code(text: &str) -> bool {
+    let (mut seen, mut signs) = (0, 0);
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        seen += 1;
+        signs += usize::from(CODE_SIGNS.contains(c));
+    }
+    signs * 1_000 > seen * CODE_SIGNS_MIN
 }
 
 /// Stands before a term at the next position.

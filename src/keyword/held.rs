@@ -6,7 +6,7 @@ use super::analyse::{LANGUAGES_MAX, LanguageId};
 
 /// Labels of a page.
 const PAGE: u64 = 1 << 12;
-/// Bits of an entry that are the language; the rest is the length.
+/// Bits of an entry that are the language. The next one is whether it is code; the rest is the length.
 const LANGUAGE_BITS: u32 = 5;
 
 /// A text as the view counts it.
@@ -16,18 +16,22 @@ pub(super) struct Text {
     pub words: u64,
     /// The language it was analysed in.
     pub language: LanguageId,
+    /// Whether it looks like source code.
+    pub code: bool,
 }
 
 impl Text {
     /// As it lies in a segment and in a page; never 0.
     pub(super) fn packed(self) -> u64 {
-        ((self.words.min((1 << 26) - 2) + 1) << LANGUAGE_BITS) | u64::from(self.language)
+        let words = self.words.min((1 << 26) - 2) + 1;
+        (((words << 1) | u64::from(self.code)) << LANGUAGE_BITS) | u64::from(self.language)
     }
 
     pub(super) fn of_packed(packed: u64) -> Option<Self> {
         let language = packed & ((1 << LANGUAGE_BITS) - 1);
         Some(Self {
-            words: (packed >> LANGUAGE_BITS).checked_sub(1)?,
+            words: (packed >> (LANGUAGE_BITS + 1)).checked_sub(1)?,
+            code: packed >> LANGUAGE_BITS & 1 == 1,
             language: (language < LANGUAGES_MAX as u64).then_some(language as LanguageId)?,
         })
     }

@@ -40,4 +40,9 @@ impl Bm25 {
         let times = times as f32;
         idf * times / (times + self.base + self.slope * words as f32)
     }
+
+    /// What a word of that worth adds to a text of mean length in which it stands once.
+    pub(super) fn full(&self, idf: f32) -> f32 {
+        idf / (1.0 + K1)
+    }
 }

@@ -204,6 +204,63 @@ fn an_expression_means_what_it_says() {
 }
 
 #[test]
+fn a_boost_makes_a_word_count_as_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Memory::default();
+    source.add(&["tide and sand", "harbour and sand", "gulls"]);
+    let view = open(dir.path(), &source).snapshot();
+    let found = |query: &str| view.search(query, 10, None, Syntax::Query).unwrap();
+    let first = |query: &str| found(query)[0].label;
+    assert_eq!(first("tide^2 harbour"), 1);
+    assert_eq!(first("tide harbour^2"), 2);
+    assert_eq!(first("(tide sand^3)^0.5 harbour"), 1);
+    let (once, thrice) = (found("tide")[0].score, found("tide^3")[0].score);
+    assert_eq!(thrice, 3.0 * once);
+    // What must not match is no word that counts.
+    assert_eq!(found("sand -tide^9")[0].score, found("sand")[0].score);
+    for nonsense in [
+        "tide^1e99",
+        "tide^999999999999999999999999999999999999999999",
+    ] {
+        if let Err(error) = view.search(nonsense, 10, None, Syntax::Query) {
+            assert!(matches!(error, KeywordError::Syntax(_)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_ideal_is_a_text_of_mean_length_with_every_word_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Memory::default();
+    // All of the same length, so that each is of mean length.
+    source.add(&["tide sand gulls", "harbour sand gulls", "tide wall rope"]);
+    let view = open(dir.path(), &source).snapshot();
+    let of = |query: &str| view.score(query, Syntax::Words).unwrap();
+    let best = |query: &str| of(query).best(1, None)[0].score;
+    assert!((of("harbour sand").ideal() - best("harbour sand")).abs() < 1e-6);
+    assert!((of("sand sand").ideal() - best("sand sand")).abs() < 1e-6);
+    // A word that no text has counts as much as any.
+    assert!(of("harbour zebra").ideal() > 2.0 * best("harbour zebra"));
+    assert_eq!(of("").ideal(), 0.0);
+}
+
+#[test]
+fn code_is_told_from_prose() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Memory::default();
+    let known = source.add(&[
+        "def pause(n):\n    \"\"\"Wait longer each time.\"\"\"\n    return min(60, 2 ** n)\n",
+        "Twice a day the sea comes up to the harbour wall (and not only in spring).",
+        "",
+        "海水每天两次涨到港口的墙边。",
+    ]);
+    let view = open(dir.path(), &source).snapshot();
+    let code = known.iter().map(|label| view.is_code(*label));
+    assert_eq!(code.collect::<Vec<_>>(), [true, false, false, false]);
+    assert!(!view.is_code(u64::MAX));
+}
+
+#[test]
 fn what_is_asked_in_one_spelling_is_found_in_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let mut source = Memory::default();

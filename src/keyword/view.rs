@@ -17,7 +17,8 @@ use super::ground::Ground;
 use super::held::{Held, Text};
 use super::save::{self, Saved, Saving};
 use super::schema::{Fields, Payload, TOKENIZER, print};
-use super::snapshot::{Segment, Snapshot};
+use super::segment::Segment;
+use super::snapshot::Snapshot;
 use super::{Change, KeywordError, TextSource};
 use crate::fault;
 
@@ -155,7 +156,9 @@ impl Standing {
                 let known = self.segments.iter().find(|known| known.is(listed.meta()));
                 segments.push(match known {
                     Some(known) => known.clone(),
-                    None => Segment::open(&SegmentReader::open(&listed)?, self.fields)?,
+                    None => {
+                        Segment::open(&SegmentReader::open(&listed)?, self.fields, &self.segments)?
+                    }
                 });
             }
             Ok(segments)

@@ -9,6 +9,8 @@ use std::ops::Range;
 use tokenizers::normalizers::{NormalizerWrapper, Sequence, utils::Lowercase};
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
+use super::scripts::Scripts;
+
 /// Tokens that must follow the cut before a prefix is trusted to begin as the whole text does.
 const PREFIX_MARGIN_TOKENS: usize = 64;
 
@@ -57,6 +59,7 @@ pub(crate) struct Tokens {
     special_ids: HashSet<u32>,
     special_tokens: usize,
     input_tokens_max: usize,
+    scripts: Scripts,
 }
 
 impl Tokens {
@@ -116,7 +119,13 @@ impl Tokens {
             special_ids,
             special_tokens,
             input_tokens_max,
+            scripts: Scripts::default(),
         })
+    }
+
+    /// See [`Scripts::read`].
+    pub(crate) fn reads(&self, text: &str) -> f64 {
+        self.scripts.read(&self.tokenizer, text)
     }
 
     pub(crate) fn with_input_tokens_max(mut self, input_tokens_max: usize) -> Self {

@@ -5,15 +5,16 @@ use std::sync::{Arc, PoisonError};
 use floodmark_operators::keys::Epoch;
 
 use crate::answers::{Found, Mode, Query};
-use crate::keyword::Syntax;
+use crate::keyword::{self, Syntax};
 use crate::store::{Home, Label, Snapshot, StoreError};
 
 use super::admitted::{Admitted, place_passes};
 use super::arm::{Arm, Exhaustive, Keywords, Vectors};
 use super::filter::Filter;
-use super::fusion::{DENSE_WEIGHT, RRF_K, Recipe};
+use super::fusion::{RRF_K, Recipe};
 use super::hits::Showing;
-use super::rank::{Documents, Ranking};
+use super::rank::{Documents, Order, Ranking, Weigh};
+use super::weight::{self, Grounds};
 use super::{SearchError, Searcher};
 
 /// Longest query in bytes. The model reads the first few hundred words at most.
@@ -77,19 +78,23 @@ impl Searcher {
             })),
             None => None,
         };
-        let wording = (query.mode != Mode::Vector).then_some(Keywords {
-            view: &words,
-            query: &text,
-            syntax: if query.syntax {
-                Syntax::Query
-            } else {
-                Syntax::Words
-            },
-        });
+        let syntax = if query.syntax {
+            Syntax::Query
+        } else {
+            Syntax::Words
+        };
+        let wording = (query.mode != Mode::Vector)
+            .then(|| Keywords::new(&words, &text, syntax))
+            .transpose()?;
         let documents = Live {
             store: &store,
             at,
             filter: filter.as_ref(),
+        };
+        let by_grounds = ByGrounds {
+            read: self.model.reads(&text),
+            ideal: wording.as_ref().and_then(Keywords::ideal),
+            words: &words,
         };
         let ranking = Ranking {
             arms: [
@@ -99,15 +104,19 @@ impl Searcher {
             admitted: admitted.as_deref(),
             recipe: Recipe {
                 fusion: query.fusion,
-                dense_weight: query.dense_weight.unwrap_or(DENSE_WEIGHT),
+                dense_weight: query.dense_weight.unwrap_or(weight::PROSE),
                 rrf_k: query.rrf_k.unwrap_or(RRF_K),
             },
+            weigh: (query.dense_weight.is_none()).then_some(&by_grounds),
             documents: query.group.then_some(&documents),
         };
         let end = query.offset.saturating_add(query.hits);
         // One more says whether there is another page.
         let wanted = end.saturating_add(1).max(Self::candidates(query));
-        let mut ranked = ranking.first(wanted)?;
+        let Order {
+            mut ranked,
+            dense_weight,
+        } = ranking.first(wanted)?;
         let rerank = self.look_again(query, &text, &store, &mut ranked)?;
         let next = (ranked.len() > end).then_some(end);
         ranked.truncate(end);
@@ -123,6 +132,7 @@ impl Searcher {
             epoch: at,
             hits,
             next,
+            dense_weight,
             rerank,
         })
     }
@@ -214,6 +224,33 @@ fn cleaned(query: &str) -> Result<String, SearchError> {
     match text.trim() {
         "" => Err(SearchError::Empty),
         text => Ok(text.to_owned()),
+    }
+}
+
+/// Weighs by what is understood of the query, and by what the candidates are.
+struct ByGrounds<'a> {
+    read: f64,
+    ideal: Option<f64>,
+    words: &'a keyword::Snapshot,
+}
+
+impl Weigh for ByGrounds<'_> {
+    fn dense_weight(&self, texts: &[Label], best: f64) -> f64 {
+        let code = texts
+            .iter()
+            .filter(|label| self.words.is_code(**label as u64));
+        let grounds = Grounds {
+            read: self.read,
+            worded: match self.ideal {
+                // A query without a word has nothing that could be missing.
+                Some(ideal) if ideal > 0.0 => best / ideal,
+                _ => 1.0,
+            },
+            code: code.count() as f64 / texts.len().max(1) as f64,
+        };
+        let weight = weight::weight(grounds);
+        tracing::debug!(?grounds, weight, "weighed");
+        weight
     }
 }
 

@@ -66,12 +66,29 @@ impl Arm for Vectors<'_> {
 
 /// Words, at the epoch of the keyword view.
 pub struct Keywords<'a> {
-    /// The view.
-    pub view: &'a keyword::Snapshot,
-    /// The query.
-    pub query: &'a str,
-    /// How it is read.
-    pub syntax: Syntax,
+    scored: keyword::Scored<'a>,
+    syntax: Syntax,
+}
+
+impl<'a> Keywords<'a> {
+    /// Looks for a query in a view. Every text is scored here and once.
+    ///
+    /// # Errors
+    /// What the view says.
+    pub fn new(
+        view: &'a keyword::Snapshot,
+        query: &str,
+        syntax: Syntax,
+    ) -> Result<Self, SearchError> {
+        let scored = view.score(query, syntax)?;
+        Ok(Self { scored, syntax })
+    }
+
+    /// What a text of mean length would score that had every word of the query once. Of an expression it is not known: whoever
+    /// writes one knows which words there are.
+    pub fn ideal(&self) -> Option<f64> {
+        (self.syntax == Syntax::Words).then(|| f64::from(self.scored.ideal()))
+    }
 }
 
 impl Arm for Keywords<'_> {
@@ -80,14 +97,13 @@ impl Arm for Keywords<'_> {
         let admit = contains
             .as_ref()
             .map(|contains| contains as &(dyn Fn(u64) -> bool + Sync));
-        let hits = self.view.search(self.query, k, admit, self.syntax)?;
         let scored = |hit: keyword::Hit| (hit.label as Label, f64::from(hit.score));
-        Ok(hits.into_iter().map(scored).collect())
+        Ok(self.scored.best(k, admit).into_iter().map(scored).collect())
     }
 
     fn scores(&self, labels: &[Label]) -> Result<Option<Vec<f64>>, SearchError> {
         let labels: Vec<u64> = labels.iter().map(|label| *label as u64).collect();
-        let scores = self.view.scores_as(self.query, &labels, self.syntax)?;
+        let scores = self.scored.of(&labels);
         Ok(Some(scores.into_iter().map(f64::from).collect()))
     }
 }

@@ -7,8 +7,6 @@ use std::cmp::Ordering;
 
 use crate::answers::Fusion;
 
-/// What the vectors weigh against the words where nobody says otherwise.
-pub const DENSE_WEIGHT: f64 = 0.6;
 /// The constant of reciprocal rank fusion.
 pub const RRF_K: f64 = 60.0;
 /// The same where only ranks exist, and nothing else says how much better the first is than the tenth.

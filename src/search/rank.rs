@@ -40,14 +40,31 @@ pub trait Documents {
     fn texts(&self, homes: &[Home], most: usize) -> Result<Vec<Vec<Label>>, StoreError>;
 }
 
+/// Weighs the two arms by the first block of candidates.
+pub trait Weigh {
+    /// What the vectors weigh. `texts`: of each candidate a text that was found; `best`: the best of their scores by words.
+    fn dense_weight(&self, texts: &[Label], best: f64) -> f64;
+}
+
+/// What was ranked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Order {
+    /// Best first.
+    pub ranked: Vec<Ranked>,
+    /// What the vectors weighed; `None` where it made no difference: one arm, or ranks.
+    pub dense_weight: Option<f64>,
+}
+
 /// What to rank.
 pub struct Ranking<'a> {
     /// Vectors and words; at least one of them.
     pub arms: [Option<&'a dyn Arm>; 2],
     /// Only these texts.
     pub admitted: Option<&'a Admitted>,
-    /// How two scores become one.
+    /// How two scores become one; its weight is `weigh`'s if there is one.
     pub recipe: Recipe,
+    /// Says what the vectors weigh, once it is known what there is to choose from.
+    pub weigh: Option<&'a dyn Weigh>,
     /// Documents are ranked; `None`: chunks are.
     pub documents: Option<&'a dyn Documents>,
 }
@@ -79,8 +96,8 @@ impl Ranking<'_> {
     ///
     /// # Errors
     /// What the arms and the store say.
-    pub fn first(&self, wanted: usize) -> Result<Vec<Ranked>, SearchError> {
-        let mut ranked = Vec::new();
+    pub fn first(&self, wanted: usize) -> Result<Order, SearchError> {
+        let mut order = Order::default();
         let mut seen = Seen::default();
         // A document may have several of the best chunks.
         let mut depth = if self.documents.is_some() {
@@ -99,10 +116,10 @@ impl Ranking<'_> {
                 }
             }
             let (units, cut) = self.units(&lists, listed, &mut seen)?;
-            ranked.extend(self.judge(units)?);
-            if ranked.len() >= wanted || (all && !cut) {
-                ranked.truncate(wanted);
-                return Ok(ranked);
+            self.judge(units, &mut order)?;
+            if order.ranked.len() >= wanted || (all && !cut) {
+                order.ranked.truncate(wanted);
+                return Ok(order);
             }
             depth *= 4;
             listed *= 4;
@@ -168,8 +185,8 @@ impl Ranking<'_> {
         Ok((new, cut))
     }
 
-    /// Scores and orders a block.
-    fn judge(&self, units: Vec<Unit>) -> Result<Vec<Ranked>, SearchError> {
+    /// Scores a block, and adds it to the order.
+    fn judge(&self, units: Vec<Unit>, to: &mut Order) -> Result<(), SearchError> {
         let judged = self.judged_by(&units)?;
         let labels: BTreeSet<Label> = judged.iter().flatten().copied().collect();
         let labels: Vec<Label> = labels.into_iter().collect();
@@ -199,14 +216,30 @@ impl Ranking<'_> {
             .map(|(unit, labels)| candidate(unit, labels))
             .collect();
         let ranks_only = (0..2).any(|arm| self.arms[arm].is_some() && scores[arm].is_none());
-        let fuser = Fuser::new(&candidates, self.recipe(ranks_only));
+        let has = self.arms.map(|arm| arm.is_some());
+        // All blocks are weighed as the first one: it has the best of both arms.
+        let dense_weight = to.dense_weight.unwrap_or_else(|| {
+            let texts: Vec<Label> = units.iter().map(|unit| unit.found[0]).collect();
+            let best = candidates.iter().map(|candidate| candidate.scores[1]);
+            let best = best.max_by(f64::total_cmp).unwrap_or(0.0);
+            (self.weigh).map_or(self.recipe.dense_weight, |weigh| {
+                weigh.dense_weight(&texts, best)
+            })
+        });
+        let recipe = Recipe {
+            dense_weight,
+            ..self.recipe(ranks_only)
+        };
+        if has == [true, true] && recipe.fusion != Fusion::Rrf {
+            to.dense_weight = Some(dense_weight);
+        }
+        let fuser = Fuser::new(&candidates, recipe);
         // Which of a document's chunks to show is a question of scores, whatever orders the documents.
         let chunk_recipe = Recipe {
             fusion: Fusion::Zscore,
-            ..self.recipe
+            ..recipe
         };
         let chunk_fuser = Fuser::new(&candidates, chunk_recipe);
-        let has = self.arms.map(|arm| arm.is_some());
         let total = |fuser: &Fuser, candidate: &Candidate| match has {
             [true, true] => fuser.score(candidate),
             [vectors, _] => candidate.scores[usize::from(!vectors)],
@@ -244,7 +277,9 @@ impl Ranking<'_> {
             })
             .collect();
         ranked.sort_by(|a, b| order((a.0.score, a.1, a.2), (b.0.score, b.1, b.2)));
-        Ok(ranked.into_iter().map(|(ranked, _, _)| ranked).collect())
+        to.ranked
+            .extend(ranked.into_iter().map(|(ranked, _, _)| ranked));
+        Ok(())
     }
 
     fn recipe(&self, ranks_only: bool) -> Recipe {

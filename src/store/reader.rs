@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::codec::unsigned;
 use super::error::{Context, StoreError};
+use super::recover::roots;
 use super::snapshot::{Model, Snapshot};
 use super::{DATABASE, identify, meta, schema, tune};
 use crate::fault;
@@ -59,7 +60,7 @@ impl Reader {
             .pop();
         let (connection, reusable) = match idle {
             Some(connection) => (connection, true),
-            None => connect(&self.shared.path)?,
+            None => connect(&self.shared.path, schema::VERSION)?,
         };
         let path = &self.shared.path;
         fault::point("store.read").context("read", path)?;
@@ -96,21 +97,33 @@ impl Reader {
     }
 }
 
+/// The folders that files of the store in `dir` were ever found below. A store that an earlier floodmark wrote is read as it is: every
+/// schema has this table.
+///
+/// # Errors
+/// As [`Reader::open`], but never `Older`.
+pub fn roots_of(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let path = dir.join(DATABASE);
+    let (connection, _) = connect(&path, 1)?;
+    let roots = roots(&connection).context("read", &path)?;
+    Ok(roots.values().map(|root| root.to_path_buf()).collect())
+}
+
 fn missing(path: &Path) -> StoreError {
     StoreError::Missing {
         dir: path.parent().unwrap_or(path).to_owned(),
     }
 }
 
-/// A connection, and whether it sees later commits as well.
-fn connect(path: &Path) -> Result<(Connection, bool), StoreError> {
+/// A connection to a store of schema `oldest` or later, and whether it sees later commits as well.
+fn connect(path: &Path, oldest: i64) -> Result<(Connection, bool), StoreError> {
     if !path.exists() {
         return Err(missing(path));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let first = Connection::open_with_flags(path, flags)
         .context("open", path)
-        .and_then(|connection| checked(connection, path));
+        .and_then(|connection| checked(connection, path, oldest));
     let Err(StoreError::Sqlite { source, .. }) = &first else {
         return first.map(|connection| (connection, true));
     };
@@ -130,7 +143,7 @@ fn connect(path: &Path) -> Result<(Connection, bool), StoreError> {
     let connection =
         Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
             .context("open", path)?;
-    Ok((checked(connection, path)?, false))
+    Ok((checked(connection, path, oldest)?, false))
 }
 
 pub(super) fn immutable_uri(path: &Path) -> String {
@@ -145,12 +158,12 @@ pub(super) fn immutable_uri(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
-fn checked(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
+fn checked(connection: Connection, path: &Path, oldest: i64) -> Result<Connection, StoreError> {
     tune(&connection).context("open", path)?;
     match identify(&connection, path)? {
         // Someone is just about to make it.
         0 => Err(missing(path)),
-        schema::VERSION => Ok(connection),
+        found if found >= oldest => Ok(connection),
         found => Err(StoreError::Older {
             path: path.to_owned(),
             found,

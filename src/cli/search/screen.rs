@@ -146,6 +146,7 @@ mod tests {
                 ..Hit::default()
             }],
             next: Some(1),
+            dense_weight: None,
             rerank: None,
         }
     }

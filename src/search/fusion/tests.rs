@@ -7,7 +7,7 @@ use super::*;
 fn recipe(fusion: Fusion) -> Recipe {
     Recipe {
         fusion,
-        dense_weight: DENSE_WEIGHT,
+        dense_weight: 0.6,
         rrf_k: RRF_K,
     }
 }

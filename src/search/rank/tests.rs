@@ -75,6 +75,7 @@ fn ranking<'a>(
         arms,
         admitted: None,
         recipe: recipe(Fusion::Zscore),
+        weigh: None,
         documents,
     }
 }
@@ -87,7 +88,10 @@ fn labels(ranked: &[Ranked]) -> Vec<Label> {
 fn an_arm_alone_ranks_by_its_own_score() {
     let vectors = Exhaustive::of(vec![(1, 0.2), (2, 0.9), (3, 0.5)]);
     let words = Exhaustive::of(vec![(3, 7.0), (1, 9.0)]);
-    let of_vectors = ranking([Some(&vectors), None], None).first(10).unwrap();
+    let of_vectors = ranking([Some(&vectors), None], None)
+        .first(10)
+        .unwrap()
+        .ranked;
     assert_eq!(labels(&of_vectors), [2, 3, 1]);
     assert_eq!(of_vectors[0].score, 0.9);
     assert_eq!(
@@ -99,7 +103,10 @@ fn an_arm_alone_ranks_by_its_own_score() {
             rerank: None,
         }
     );
-    let of_words = ranking([None, Some(&words)], None).first(10).unwrap();
+    let of_words = ranking([None, Some(&words)], None)
+        .first(10)
+        .unwrap()
+        .ranked;
     assert_eq!(labels(&of_words), [1, 3]);
     assert_eq!(
         of_words[1].scores,
@@ -119,7 +126,8 @@ fn what_one_arm_found_is_judged_by_the_other_as_well() {
     let words = Exhaustive::of((0..200).map(|at| (at, at as f64)).collect());
     let ranked = ranking([Some(&vectors), Some(&words)], None)
         .first(500)
-        .unwrap();
+        .unwrap()
+        .ranked;
     assert_eq!(ranked.len(), 200);
     for one in &ranked {
         let label = one.chunks[0].0 as f64;
@@ -137,7 +145,8 @@ fn a_document_is_as_good_as_its_best_chunk_in_each_arm() {
     let words = Exhaustive::of(vec![(11, 8.0), (20, 4.0)]);
     let ranked = ranking([Some(&vectors), Some(&words)], Some(&library))
         .first(10)
-        .unwrap();
+        .unwrap()
+        .ranked;
     assert_eq!(ranked.len(), 3);
     assert_eq!(
         (ranked[0].scores.vector, ranked[0].scores.keyword),
@@ -163,7 +172,8 @@ fn chunks_that_nobody_listed_count_for_their_document() {
     );
     let ranked = ranking([Some(&vectors), Some(&words)], Some(&library))
         .first(1000)
-        .unwrap();
+        .unwrap()
+        .ranked;
     let both = ranked.iter().find(|one| one.chunks[0].0 == 1000).unwrap();
     assert_eq!(both.scores.vector, Some(0.55));
 }
@@ -174,7 +184,8 @@ fn documents_in_which_the_same_was_found_are_one() {
     let vectors = Exhaustive::of(vec![(1, 0.9), (2, 0.8)]);
     let ranked = ranking([Some(&vectors), None], Some(&library))
         .first(10)
-        .unwrap();
+        .unwrap()
+        .ranked;
     let documents: Vec<usize> = ranked.iter().map(|one| one.documents.len()).collect();
     assert_eq!(documents, [2, 1], "7 has more to show than 5 and 6");
 }
@@ -185,12 +196,55 @@ fn where_an_arm_has_ranks_only_the_ranks_decide() {
     let words = RanksOnly(Exhaustive::of(vec![(2, 100.0)]));
     let ranked = ranking([Some(&vectors), Some(&words)], None)
         .first(10)
-        .unwrap();
+        .unwrap()
+        .ranked;
     assert_eq!(labels(&ranked), [2, 1]);
     assert_eq!(
         ranked[0].score,
         1.0 / (RRF_K_RANKS + 2.0) + 1.0 / (RRF_K_RANKS + 1.0)
     );
+}
+
+/// Weighs as it is told, and keeps what it was asked.
+struct Weighs(f64, std::cell::RefCell<Vec<(usize, f64)>>);
+
+impl Weigh for Weighs {
+    fn dense_weight(&self, texts: &[Label], best: f64) -> f64 {
+        self.1.borrow_mut().push((texts.len(), best));
+        self.0
+    }
+}
+
+#[test]
+fn a_query_is_weighed_once_and_says_how() {
+    let many = |score: &dyn Fn(i64) -> f64| -> Vec<Scored> {
+        (1..=600).map(|label| (label, score(label))).collect()
+    };
+    let vectors = Exhaustive::of(many(&|label| 1.0 / label as f64));
+    let words = Exhaustive::of(many(&|label| label as f64));
+    for (weight, first) in [(0.9, 1), (0.1, 600)] {
+        let weighs = Weighs(weight, Default::default());
+        let ranking = Ranking {
+            weigh: Some(&weighs),
+            ..ranking([Some(&vectors), Some(&words)], None)
+        };
+        let order = ranking.first(600).unwrap();
+        assert_eq!(
+            (order.ranked[0].chunks[0].0, order.dense_weight),
+            (first, Some(weight))
+        );
+        // The first block has a hundred of each list.
+        assert_eq!(*weighs.1.borrow(), [(200, 600.0)]);
+    }
+    let given = ranking([Some(&vectors), Some(&words)], None);
+    assert_eq!(given.first(1).unwrap().dense_weight, Some(0.6));
+    let alone = ranking([Some(&vectors), None], None);
+    assert_eq!(alone.first(1).unwrap().dense_weight, None);
+    let ranks = Ranking {
+        recipe: recipe(Fusion::Rrf),
+        ..ranking([Some(&vectors), Some(&words)], None)
+    };
+    assert_eq!(ranks.first(1).unwrap().dense_weight, None);
 }
 
 #[test]
@@ -200,7 +254,8 @@ fn nothing_is_found_in_nothing() {
     for documents in [None, Some(&library as &dyn Documents)] {
         let ranked = ranking([Some(&nothing), Some(&nothing)], documents)
             .first(10)
-            .unwrap();
+            .unwrap()
+            .ranked;
         assert_eq!(ranked, []);
     }
 }
@@ -240,8 +295,8 @@ proptest! {
             (arms & 2 > 0).then_some(&words as &dyn Arm),
         ];
         let ranking = ranking(arms, grouped.then_some(&library as &dyn Documents));
-        let all = ranking.first(usize::MAX).unwrap();
-        let some = ranking.first(wanted).unwrap();
+        let all = ranking.first(usize::MAX).unwrap().ranked;
+        let some = ranking.first(wanted).unwrap().ranked;
         prop_assert_eq!(&some[..], &all[..wanted.min(all.len())]);
     }
 
@@ -257,7 +312,7 @@ proptest! {
             ..ranking([Some(&vectors), Some(&words)], Some(&library))
         };
         let mut found: Vec<DocumentKey> = Vec::new();
-        for one in ranking.first(usize::MAX).unwrap() {
+        for one in ranking.first(usize::MAX).unwrap().ranked {
             prop_assert!(one.chunks.iter().all(|(label, _)| admitted.contains(*label)));
             found.extend(one.documents);
         }
