@@ -35,6 +35,14 @@ const UNFINISHED: &str = "current.unfinished";
 pub(super) const META: &str = "meta.json";
 const MANAGED: &str = ".managed.json";
 
+/// What `current` says.
+pub(super) struct Current {
+    /// tantivy's list of segments.
+    pub meta: Vec<u8>,
+    /// When it was written, as the file system says.
+    pub at: Option<SystemTime>,
+}
+
 /// A folder, and memory over it.
 #[derive(Clone)]
 pub(super) struct Ground(Arc<Inner>);
@@ -76,7 +84,7 @@ impl Ground {
 
     /// The folder as it was saved last; `None` when nothing was.
     pub(super) fn saved(dir: &Path, writes: bool) -> Result<Option<Self>, KeywordError> {
-        let Some((meta, _)) = Self::last_saved(dir)? else {
+        let Some(Current { meta, .. }) = Self::last_saved(dir)? else {
             return Ok(None);
         };
         let disk = MmapDirectory::open(dir).map_err(KeywordError::tantivy("open its folder"))?;
@@ -102,10 +110,8 @@ impl Ground {
         Ok(Some(ground))
     }
 
-    /// What lies there as it was saved last, and when; `None` when nothing was. Nothing of it is opened.
-    pub(super) fn last_saved(
-        dir: &Path,
-    ) -> Result<Option<(Vec<u8>, Option<SystemTime>)>, KeywordError> {
+    /// What the folder stands for; `None` when nothing was ever saved there. No segment is opened.
+    pub(super) fn last_saved(dir: &Path) -> Result<Option<Current>, KeywordError> {
         let path = dir.join(CURRENT);
         let current = match fs::read(&path) {
             Ok(current) => current,
@@ -114,8 +120,10 @@ impl Ground {
         };
         let meta = unsealed(&current)
             .ok_or_else(|| KeywordError::unusable(&path, "its checksum differs"))?;
-        let when = path.metadata().and_then(|found| found.modified()).ok();
-        Ok(Some((meta.to_vec(), when)))
+        Ok(Some(Current {
+            at: path.metadata().and_then(|found| found.modified()).ok(),
+            meta: meta.to_vec(),
+        }))
     }
 
     fn of(dir: &Path, disk: Option<MmapDirectory>, writes: bool) -> Self {
