@@ -74,7 +74,7 @@ pub struct WaitEpoch {
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// To [`Ask::Status`].
-    Status(Status),
+    Status(Box<Status>),
     /// To [`Ask::Search`].
     Found(Found),
     /// To [`Ask::Stop`].
@@ -193,7 +193,7 @@ impl Client {
     /// How far the index has come.
     pub fn status(&mut self) -> Result<Status, ControlError> {
         match self.ask(&Ask::Status, PATIENCE)? {
-            Reply::Status(status) => Ok(status),
+            Reply::Status(status) => Ok(*status),
             other => Err(unexpected(&other)),
         }
     }

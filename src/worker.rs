@@ -5,6 +5,8 @@
 //! [`crate::telemetry`]), and one process that ends ends all: the state is consistent at any time, so the whole is
 //! started anew, with any number of workers.
 
+mod recovered;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use floodmark_operators::embed::{Embedders, Stored};
-use floodmark_operators::keys::{ContentKey, Epoch};
+use floodmark_operators::keys::Epoch;
 use floodmark_operators::offload::Pool;
 use floodmark_operators::source::Admission;
 use timely::communication::Config as Communication;
@@ -22,23 +24,23 @@ use timely::execute::Config as Execution;
 
 use crate::dataflow::{Ends, Stages, build};
 use crate::error::ErrorKind;
-use crate::formats::{self, Piece, Recipe};
+use crate::formats::{self, Recipe};
 use crate::ingest::engine::Engine;
 use crate::ingest::failed::{FailedDirError, Mover};
-use crate::ingest::hint::{Again, Known, Standing, once_more};
+use crate::ingest::hint::{Again, once_more};
 use crate::ingest::ledger::{StoreLedger, Witness};
 use crate::ingest::line::{Line, Scout};
 use crate::ingest::memory::Limits;
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::progress::{Progress, Report};
-use crate::ingest::queue::{
-    Acknowledge, Arrival, Pace, Queue, Remembered, Standpoint, WakerSlot, wake,
-};
+use crate::ingest::queue::{Acknowledge, Arrival, Pace, Queue, Remembered, WakerSlot, wake};
 use crate::ingest::reader::{Patience, Reader};
 use crate::ingest::scout::Scouts;
 use crate::ingest::verdict::OnBad;
 use crate::sources::{RootsError, Selection, SelectionError, SourceOptions, replay};
-use crate::store::{Clock, Doubts, RecoveredFile, Recovery, Store, StoreError};
+use crate::store::{Clock, Doubts, Recovery, Store, StoreError};
+
+pub(crate) use recovered::{CurrentContents, Recovered, recovered};
 
 /// How often the source is asked although nothing has happened: retries and other deadlines.
 const TICK: Duration = Duration::from_millis(50);
@@ -512,97 +514,4 @@ fn execute(
 fn selection(options: &Options) -> Result<Selection, RunError> {
     let roots = crate::sources::Roots::resolve(&options.sources, &options.state)?;
     Ok(Selection::new(&options.sources, roots, &options.state)?)
-}
-
-const PIECES: [Piece; 4] = [
-    Piece::Whole,
-    Piece::Elements,
-    Piece::Continued,
-    Piece::TooLong,
-];
-
-/// Finds the contents that today's recipe would read in the same way.
-pub(crate) struct CurrentContents<'a> {
-    pub(crate) recipe: &'a Recipe,
-    pub(crate) keys: HashSet<ContentKey>,
-}
-
-impl CurrentContents<'_> {
-    pub(crate) fn judge(&mut self, content: &crate::store::StoredContent) {
-        let key = |piece: &Piece| self.recipe.content_key(content.hash, content.format, piece);
-        if PIECES.iter().any(|piece| key(piece) == content.key) {
-            self.keys.insert(content.key);
-        }
-    }
-}
-
-pub(crate) struct Recovered {
-    slots: Vec<(floodmark_operators::upsert::Slot, ContentKey)>,
-    pub(crate) files: Vec<Remembered>,
-}
-
-/// Divides what the store holds into what epoch 0 replays and what the queue knows.
-///
-/// A file whose contents are known goes through the dataflow as it stands, also when an older recipe made it: it stays in
-/// the index until the new reading replaces it. One whose contents are not known whole (another model, a repair) is read
-/// again; until then it is not in the index, because there is no vector for it.
-pub(crate) fn recovered(
-    recovery: &Recovery,
-    current: &HashSet<ContentKey>,
-    roots: &[PathBuf],
-) -> Recovered {
-    let whole: HashSet<ContentKey> = recovery.contents.iter().map(|(key, _)| *key).collect();
-    let mut slots = Vec::new();
-    let mut files = Vec::new();
-    let mut elsewhere = 0;
-    for RecoveredFile { file, segments } in &recovery.files {
-        let all_whole = segments.iter().all(|(_, content)| whole.contains(content));
-        let all_current = segments
-            .iter()
-            .all(|(_, content)| current.contains(content));
-        slots.extend(
-            segments
-                .iter()
-                .filter(|(_, content)| whole.contains(content))
-                .map(|(slot, content)| ((file.key, *slot), *content)),
-        );
-        if !roots.iter().any(|root| **root == *file.root) {
-            elsewhere += 1;
-            continue;
-        }
-        let trusted = all_whole && all_current;
-        let standpoint = match &file.standing {
-            crate::store::Standing::Indexed | crate::store::Standing::Partial => {
-                Standpoint::Settled
-            }
-            crate::store::Standing::Retrying { .. } => Standpoint::Retrying,
-            crate::store::Standing::Dead { .. } if file.identity.is_none() => Standpoint::Moved,
-            crate::store::Standing::Dead { .. } => Standpoint::Dead,
-        };
-        let standing = file.version.map(|version| Standing {
-            generation: version.generation,
-            segments: version.segments,
-            content: (trusted && standpoint == Standpoint::Settled).then_some(version.content),
-        });
-        let filling = file.partial.as_ref().map(|partial| partial.resume.clone());
-        let known = Known {
-            identity: file.identity.filter(|_| trusted),
-            standing,
-            filling,
-        };
-        files.push(Remembered {
-            root: file.root.to_path_buf(),
-            path: file.path.clone(),
-            known,
-            last_seen: file.identity,
-            standpoint,
-        });
-    }
-    if elsewhere > 0 {
-        tracing::warn!(
-            files = elsewhere,
-            "files under folders that are no longer inputs stay in the index as they are; `floodmark forget` takes them out"
-        );
-    }
-    Recovered { slots, files }
 }

@@ -202,7 +202,7 @@ fn line(reply: Reply) -> serde_json::Result<Vec<u8>> {
 
 fn reply(handler: &dyn Handler, ask: Ask) -> Reply {
     let answer = match ask {
-        Ask::Status => handler.status().map(Reply::Status),
+        Ask::Status => handler.status().map(Box::new).map(Reply::Status),
         Ask::Search(query) => handler.search(&query).map(Reply::Found),
         Ask::Wait(wait) => handler
             .wait(

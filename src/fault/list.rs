@@ -117,6 +117,8 @@ pub const POINTS: &[(&str, Kind)] = &[
     ("words.file.close", Fails),
     ("words.file.delete", Fails),
     ("words.save.begin", Passes),
+    ("words.save.write", Fails),
+    ("words.save.written", Fails),
     ("words.save.sync", Fails),
     ("words.save.synced", Fails),
     ("words.current.begin", Fails),

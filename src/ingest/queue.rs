@@ -13,6 +13,10 @@
 //!   take longer and grows when they take less. That, and the bound on epochs in flight, is why a file that changes during
 //!   a long import is searchable within a second.
 
+mod absent;
+mod entry;
+mod outcome;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::path::PathBuf;
@@ -20,18 +24,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
-use floodmark_operators::keys::{ChunkHash, Epoch, PathKey};
+use floodmark_operators::keys::{Epoch, PathKey};
 use floodmark_operators::source::{Feed, Next};
 use timely::scheduling::SyncActivator;
 
 use crate::ingest::failed::{Letter, Outcome};
-use crate::ingest::hint::{Again, Hint, Known, Standing, once_more};
-use crate::ingest::kept::Kept;
+use crate::ingest::hint::{Again, Hint, Known, once_more};
 use crate::ingest::ledger::Witness;
 use crate::ingest::memory::Pressure;
 use crate::ingest::progress::Progress;
-use crate::sources::{Doubt, Fate, Found, Identity, ScanReport, Scope};
-use crate::store::row::{FileRow, FileState};
+use crate::sources::{Found, Identity, ScanReport};
+use crate::store::row::FileRow;
+
+use entry::{Entry, Phase, Sighting};
 
 /// Names a file: its root's number and its path below it.
 pub type Name = (usize, PathBuf);
@@ -76,91 +81,8 @@ const BUDGET_MAX: usize = 4 << 20;
 const FILE_COST: usize = 256;
 /// How long a run that ends when it is done waits for memory while nothing is under way that could free any.
 const STARVING_MAX: Duration = Duration::from_secs(10);
-/// How far the time stamp of a change may lag behind the change: two ticks of the slowest kernel's clock.
-const FILE_CLOCK_TICK: Duration = Duration::from_millis(20);
 /// Wait before a file that changed under the reader's eyes is looked at again.
 const MOVING_PAUSE: Duration = Duration::from_millis(20);
-
-/// What is known of one file.
-#[derive(Default)]
-struct Entry {
-    known: Known,
-    phase: Phase,
-    /// Heard of while under way.
-    again: bool,
-    /// An earlier run has left it unfinished: to be looked at when a scout has seen that it is there.
-    unfinished: bool,
-    /// It is not there, and kept all the same, because nobody can tell why.
-    kept: Option<Doubt>,
-    /// Is not there, or not selected.
-    gone: bool,
-    /// Was moved away as a dead letter; that it is not there says nothing.
-    moved: bool,
-    /// To be said of it, since it was moved away.
-    letter: Option<Box<FileRow>>,
-    /// Where it was when it was last read: a disk that is away is told by that.
-    last_seen: Option<Identity>,
-    failures: u32,
-    /// Texts of it that the model refused, and is to be asked for again.
-    texts: Vec<(ChunkHash, Arc<str>)>,
-    /// What was seen of it while it was under way.
-    sighting: Sighting,
-    /// The last scan that saw it.
-    seen: u64,
-    size: u64,
-    /// When it was last sent to be looked at.
-    sent: Option<SystemTime>,
-}
-
-impl Entry {
-    /// Whether it may have changed behind the last look and still have the same `stat`: many kernels' clock of files ticks every
-    /// few milliseconds only.
-    fn may_have_changed_in_a_tick(&self, identity: Identity) -> bool {
-        let Some(sent) = self.sent else {
-            return false; // in an earlier run, and so long ago
-        };
-        let since_1970 = sent
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let changed = Duration::from_nanos(u64::try_from(identity.ctime_ns).unwrap_or(0));
-        changed + FILE_CLOCK_TICK >= since_1970
-    }
-}
-
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Phase {
-    #[default]
-    Resting,
-    /// Waits for its time: a retry.
-    Delayed,
-    Queued,
-    InFlight,
-    /// Is being moved away.
-    Moving,
-}
-
-/// What the scouts saw of a file while a look at it was under way, whose outcome may be older or newer than that.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Sighting {
-    #[default]
-    None,
-    /// It was there, and so.
-    There(Identity),
-    /// A scan should have seen it, and did not.
-    Missed,
-    /// One saw this and another that. Several threads look, and nobody knows who was the last.
-    Mixed,
-}
-
-impl Sighting {
-    fn and(self, other: Self) -> Self {
-        match self {
-            Self::None => other,
-            same if same == other => same,
-            _ => Self::Mixed,
-        }
-    }
-}
 
 struct Minted {
     epoch: Epoch,
@@ -360,80 +282,6 @@ impl Queue {
         }
     }
 
-    /// A file leaves the index, whether or not it lies under one of the inputs.
-    fn forget(&mut self, file: Remembered) {
-        let key = crate::sources::key(&file.root, &file.path);
-        if self.left.contains(&key) {
-            return; // it was asked for twice
-        }
-        let mut known = file.known;
-        if let Some(number) = self.roots.iter().position(|root| *root == file.root) {
-            let name = (number, file.path.clone());
-            let Some(entry) = self.files.get_mut(&name) else {
-                return;
-            };
-            self.released |= entry.kept.take().is_some();
-            match entry.phase {
-                Phase::Resting | Phase::Delayed => {
-                    // One that was to wait for its time was counted when it began to.
-                    self.under_way += usize::from(entry.phase == Phase::Resting);
-                }
-                // It is looked at now, and then once more.
-                Phase::Queued | Phase::InFlight | Phase::Moving => {
-                    entry.gone = true;
-                    self.enqueue(name, true);
-                    return;
-                }
-            }
-            known = entry.known.clone();
-            entry.phase = Phase::InFlight;
-            (entry.gone, entry.again, entry.moved) = (true, false, false);
-            entry.sighting = Sighting::None;
-        } else {
-            self.under_way += 1;
-        }
-        self.left.insert(key);
-        self.leaving.push(Hint {
-            key,
-            root: file.root,
-            path: file.path,
-            known,
-            gone: true,
-            moved: None,
-            failures: 0,
-            again: Vec::new(),
-            budget_bytes: BUDGET_MIN,
-        });
-    }
-
-    /// A dead file was moved away, or could not be.
-    fn moved(&mut self, name: Name, outcome: Outcome) {
-        let Some(entry) = self.files.get_mut(&name) else {
-            return;
-        };
-        entry.phase = Phase::Resting;
-        self.under_way -= 1;
-        let again = std::mem::take(&mut entry.again);
-        match outcome {
-            // Another file is at its place already.
-            Outcome::Moved(_) if again => {
-                entry.known.identity = None;
-                self.enqueue(name, true);
-            }
-            Outcome::Moved(letter) => {
-                entry.moved = true;
-                entry.letter = Some(letter);
-                self.enqueue(name, true);
-            }
-            Outcome::Changed => {
-                entry.known.identity = None;
-                self.enqueue(name, true);
-            }
-            Outcome::Stays if again => self.enqueue(name, true),
-            Outcome::Stays => {}
-        }
-    }
-
     fn answered(&mut self, name: &Name) {
         if let Some(entry) = self.files.get_mut(name)
             && entry.seen == DOUBTED
@@ -478,194 +326,6 @@ impl Queue {
             entry.sighting = entry.sighting.and(Sighting::There(found.identity));
         } else if entry.phase == Phase::Resting && entry.known == Known::default() {
             self.enqueue(name, pass.is_none());
-        }
-    }
-
-    /// Files that a scan should have seen and did not are looked at one by one before they are given up.
-    fn scanned(&mut self, pass: u64, report: &ScanReport) {
-        let fates = report.fates();
-        let start = match &report.scope {
-            Scope::All => (0, PathBuf::new()),
-            Scope::Root(root) => (*root, PathBuf::new()),
-            Scope::Subtree { root, path } => (*root, path.clone()),
-        };
-        // Paths are ordered by their components, so what lies below a folder follows it.
-        let walked = |name: &Name| match &report.scope {
-            Scope::All => true,
-            Scope::Root(root) => name.0 == *root,
-            Scope::Subtree { root, path } => name.0 == *root && name.1.starts_with(path),
-        };
-        for (name, entry) in self.files.range_mut(start..) {
-            if !walked(name) {
-                break;
-            }
-            if entry.seen >= pass || entry.gone || entry.moved || entry.phase == Phase::Moving {
-                continue;
-            }
-            if entry.phase == Phase::InFlight {
-                entry.sighting = entry.sighting.and(Sighting::Missed);
-                continue;
-            }
-            // Also of a file that is to be read again in any case: it may be gone all the same. Without any stat only its
-            // path can be asked, and only where its root is.
-            let identity = entry.known.identity.or(entry.last_seen);
-            let fate = match &identity {
-                Some(identity) => fates(name.0, &name.1, identity),
-                None if report.roots_empty.contains(&name.0) => Fate::Unknown(Doubt::Emptied),
-                None if report.roots_missing.contains(&name.0) => Fate::Unknown(Doubt::RootMissing),
-                None if report.complete => Fate::Gone,
-                None => Fate::Unknown(Doubt::NotWalked),
-            };
-            match fate {
-                Fate::Gone => {
-                    entry.seen = DOUBTED;
-                    self.doubted += 1;
-                    if self.doubts.send(name.clone()).is_err() {
-                        self.doubted -= 1; // nobody looks any more: the program ends
-                    }
-                }
-                Fate::Unknown(Doubt::NotWalked) => {}
-                Fate::Unknown(doubt) => entry.kept = Some(doubt),
-            }
-        }
-        self.count_what_is_kept();
-        for kept in self.progress.kept() {
-            tracing::warn!(
-                input = %kept.input.display(),
-                files = kept.files,
-                "files are not there and stay in the index: {}",
-                kept.doubt.advice()
-            );
-        }
-        for error in &report.errors {
-            tracing::warn!(%error, "scan");
-        }
-        if matches!(report.scope, Scope::All) {
-            self.scanned = true;
-        }
-    }
-
-    /// Tells whoever asks which inputs have files that are not there and stay.
-    fn count_what_is_kept(&mut self) {
-        let mut all = Vec::new();
-        for (name, entry) in &self.files {
-            if let Some(doubt) = &entry.kept {
-                Kept::count(&mut all, &self.roots[name.0], doubt);
-            }
-        }
-        self.released = false;
-        self.progress.keeps(all);
-    }
-
-    /// A look has become durable.
-    fn committed(&mut self, row: FileRow) {
-        let forgotten = self.left.remove(&row.key);
-        let Some(root) = self.roots.iter().position(|root| *root == row.root) else {
-            self.under_way -= usize::from(forgotten);
-            return;
-        };
-        let name = (root, row.path.clone());
-        let Some(entry) = self.files.get_mut(&name) else {
-            return;
-        };
-        let dead = matches!(row.state, FileState::Dead { .. }) && row.identity.is_some();
-        let dead = dead.then(|| row.clone());
-        entry.phase = Phase::Resting;
-        self.under_way -= 1;
-        let settled = matches!(
-            row.state,
-            FileState::Indexed { .. }
-                | FileState::Touched
-                | FileState::Gone
-                | FileState::Dead { .. }
-        );
-        entry.last_seen = row.identity.or(entry.last_seen);
-        let mut after = None;
-        let mut forget = false;
-        match row.state {
-            FileState::Indexed {
-                content,
-                generation,
-                segments,
-                ..
-            } => {
-                let standing = Standing {
-                    generation,
-                    segments,
-                    content: Some(content),
-                };
-                entry.known = Known {
-                    identity: row.identity,
-                    standing: Some(standing),
-                    filling: None,
-                };
-                entry.failures = 0;
-            }
-            FileState::Partial { resume, .. } => {
-                entry.known.identity = row.identity;
-                entry.known.filling = Some(resume);
-                after = Some(Duration::ZERO);
-            }
-            FileState::Touched => entry.known.identity = row.identity,
-            FileState::Gone => {
-                entry.known = Known::default();
-                forget = entry.gone || !entry.again;
-            }
-            FileState::Moving => after = Some(MOVING_PAUSE),
-            FileState::Retrying {
-                attempt, after_ms, ..
-            } => {
-                entry.failures = attempt;
-                after = Some(Duration::from_millis(after_ms));
-            }
-            FileState::Dead { .. } => {
-                entry.known.identity = row.identity;
-                entry.known.filling = None;
-                let mut standing = entry.known.standing_slots();
-                if standing.all(|slot| row.retire.contains(&slot)) {
-                    entry.known.standing = None;
-                } else if let Some(standing) = &mut entry.known.standing {
-                    standing.content = None; // if the good bytes come back, the file must say that it is well again
-                }
-            }
-        }
-        let sighting = std::mem::take(&mut entry.sighting);
-        let again = std::mem::take(&mut entry.again)
-            || match sighting {
-                Sighting::There(seen) => settled && entry.known.identity != Some(seen),
-                Sighting::Mixed => true,
-                Sighting::Missed | Sighting::None => false,
-            };
-        let missed =
-            sighting == Sighting::Missed && entry.known.identity.is_some() && entry.seen != DOUBTED;
-        let leaving = dead.is_some() && self.failed.is_some();
-        if missed && !again && !leaving {
-            entry.seen = DOUBTED;
-            self.doubted += 1;
-            if self.doubts.send(name.clone()).is_err() {
-                self.doubted -= 1; // nobody looks any more: the program ends
-            }
-        }
-        if again {
-            self.enqueue(name, true);
-        } else if let Some(letter) = dead
-            && let Some(failed) = &self.failed
-            && failed.send((name.clone(), letter)).is_ok()
-        {
-            entry.phase = Phase::Moving;
-            self.under_way += 1;
-        } else if forget {
-            // An answer that is still to come is about a file that nobody knows.
-            self.doubted -= usize::from(entry.seen == DOUBTED);
-            self.files.remove(&name);
-        } else if let Some(after) = after {
-            if after.is_zero() {
-                self.enqueue(name, false);
-            } else {
-                entry.phase = Phase::Delayed;
-                self.under_way += 1;
-                self.delayed.push(Reverse((Instant::now() + after, name)));
-            }
         }
     }
 

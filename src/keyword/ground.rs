@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   tantivy ──meta.json, .managed.json, locks──▶ memory, always
-//!           ──segments──▶ the folder, not synced       (a writer)
+//!           ──segments──▶ memory; what is large, and what is saved, the folder       (a writer)
 //!           ──segments──▶ memory                       (a reader, or a folder that can't be written)
 //!           ◀──segments── memory, else the folder
 //! ```
 //!
 //! Which commit the folder stands for is said by its file `current` alone, and only [`super::save`] writes that one. So a commit
-//! costs no sync, and one that was not saved yet is made again from the source. A reader writes nothing, and
+//! costs no sync, and one that was not saved yet is made again from the source. A commit of a few texts costs no file either: it has
+//! seven small ones, which live until the next merge, and most of them are never saved. A reader writes nothing, and
 //! sees the folder as it was when it read `current`.
 
 use std::collections::HashSet;
@@ -34,6 +35,14 @@ const UNFINISHED: &str = "current.unfinished";
 /// What tantivy calls the file that says which segments there are.
 pub(super) const META: &str = "meta.json";
 const MANAGED: &str = ".managed.json";
+
+/// What `current` says.
+pub(super) struct Current {
+    /// tantivy's list of segments.
+    pub meta: Vec<u8>,
+    /// When it was written, as the file system says.
+    pub at: Option<SystemTime>,
+}
 
 /// A folder, and memory over it.
 #[derive(Clone)]
@@ -77,7 +86,7 @@ impl Ground {
 
     /// The folder as it was saved last; `None` when nothing was.
     pub(super) fn saved(dir: &Path, writes: bool) -> Result<Option<Self>, KeywordError> {
-        let Some((meta, _)) = Self::last_saved(dir)? else {
+        let Some(Current { meta, .. }) = Self::last_saved(dir)? else {
             return Ok(None);
         };
         let disk = MmapDirectory::open(dir).map_err(KeywordError::tantivy("open its folder"))?;
@@ -103,10 +112,8 @@ impl Ground {
         Ok(Some(ground))
     }
 
-    /// What lies there as it was saved last, and when; `None` when nothing was. Nothing of it is opened.
-    pub(super) fn last_saved(
-        dir: &Path,
-    ) -> Result<Option<(Vec<u8>, Option<SystemTime>)>, KeywordError> {
+    /// What the folder stands for; `None` when nothing was ever saved there. No segment is opened.
+    pub(super) fn last_saved(dir: &Path) -> Result<Option<Current>, KeywordError> {
         let path = dir.join(CURRENT);
         fault::point("words.read").map_err(|e| KeywordError::io("read", &path, e))?;
         let current = match fs::read(&path) {
@@ -116,8 +123,10 @@ impl Ground {
         };
         let meta = unsealed(&current)
             .ok_or_else(|| KeywordError::unusable(&path, "its checksum differs"))?;
-        let when = path.metadata().and_then(|found| found.modified()).ok();
-        Ok(Some((meta.to_vec(), when)))
+        Ok(Some(Current {
+            at: path.metadata().and_then(|found| found.modified()).ok(),
+            meta: meta.to_vec(),
+        }))
     }
 
     fn of(dir: &Path, disk: Option<MmapDirectory>, writes: bool) -> Self {
@@ -145,6 +154,27 @@ impl Ground {
     /// Makes a file durable; false when there is none.
     pub(super) fn sync(&self, name: &Path) -> Result<bool, KeywordError> {
         let path = self.0.dir.join(name);
+        if let Ok(held) = self.0.memory.open_read(name) {
+            let bytes = held.read_bytes();
+            let written = bytes.and_then(|bytes| {
+                fault::point("words.save.write")?;
+                let mut file = File::create(&path)?;
+                file.write_all(&bytes)?;
+                fault::point("words.save.written")?;
+                file.sync_all()
+            });
+            if let Err(error) = written {
+                // Half of it is of no use. If it can't be removed either, the next opening sweeps it away.
+                let _ = fs::remove_file(&path);
+                return Err(KeywordError::io("write", &path, error));
+            }
+            // From here on it is read from the folder. Whoever has it open keeps what he has.
+            self.0
+                .memory
+                .delete(name)
+                .map_err(|error| KeywordError::io("move", &path, io::Error::other(error)))?;
+            return Ok(true);
+        }
         match File::open(&path) {
             Ok(file) => fault::point("words.save.sync")
                 .and_then(|()| file.sync_all())
@@ -185,6 +215,9 @@ impl Ground {
     }
 }
 
+/// Larger files of segments go to the folder at once.
+const SMALL_BYTES: usize = 256 << 10;
+
 /// Kept in memory whatever happens.
 fn is_ours(path: &Path) -> bool {
     path == Path::new(META) || path.as_os_str().as_encoded_bytes().first() == Some(&b'.')
@@ -212,8 +245,9 @@ impl Directory for Ground {
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        let Some(on_disk) = self.disk_path(path) else {
-            return self.0.memory.delete(path);
+        let in_memory = self.0.memory.delete(path);
+        let Some(on_disk) = self.disk_path(path).filter(|_| in_memory.is_err()) else {
+            return in_memory;
         };
         let removed = fault::point("words.file.delete").and_then(|()| fs::remove_file(on_disk));
         removed.map_err(|error| match error.kind() {
@@ -239,15 +273,18 @@ impl Directory for Ground {
         let Some(on_disk) = self.disk_path(path) else {
             return self.0.memory.open_write(path);
         };
-        let created = fault::point("words.file.create").and_then(|()| File::create_new(on_disk));
-        let file = created.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => OpenWriteError::FileAlreadyExists(path.to_owned()),
-            _ => OpenWriteError::IoError {
-                io_error: Arc::new(error),
-                filepath: path.to_owned(),
-            },
+        fault::point("words.file.create").map_err(|error| OpenWriteError::IoError {
+            io_error: Arc::new(error),
+            filepath: path.to_owned(),
         })?;
-        Ok(BufWriter::new(Box::new(Unsynced(file))))
+        if self.0.memory.exists(path).unwrap_or(false) || on_disk.exists() {
+            return Err(OpenWriteError::FileAlreadyExists(path.to_owned()));
+        }
+        Ok(BufWriter::new(Box::new(Growing {
+            ground: self.clone(),
+            path: path.to_owned(),
+            at: Place::Memory(Vec::new()),
+        })))
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
@@ -297,23 +334,109 @@ impl Drop for Locked {
     }
 }
 
-/// A file that is complete when it is closed, and durable when it is saved.
-struct Unsynced(File);
+/// A file that stays in memory while it is small. It is complete when it is closed, and durable when it is saved.
+struct Growing {
+    ground: Ground,
+    path: PathBuf,
+    at: Place,
+}
 
-impl Write for Unsynced {
+enum Place {
+    Memory(Vec<u8>),
+    Folder(File),
+}
+
+impl Write for Growing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         fault::point("words.file.write")?;
-        self.0.write(bytes)
+        if let Place::Memory(held) = &mut self.at {
+            if held.len() + bytes.len() <= SMALL_BYTES {
+                held.extend_from_slice(bytes);
+                return Ok(bytes.len());
+            }
+            let mut file = File::create_new(self.ground.0.dir.join(&self.path))?;
+            file.write_all(held)?;
+            self.at = Place::Folder(file);
+        }
+        match &mut self.at {
+            Place::Folder(file) => file.write(bytes),
+            Place::Memory(_) => Ok(0),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        match &mut self.at {
+            Place::Folder(file) => file.flush(),
+            Place::Memory(_) => Ok(()),
+        }
     }
 }
 
-impl TerminatingWrite for Unsynced {
+impl TerminatingWrite for Growing {
     fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
         fault::point("words.file.close")?;
-        self.0.flush()
+        match &mut self.at {
+            Place::Folder(file) => file.flush(),
+            Place::Memory(held) => {
+                let kept = self.ground.0.memory.open_write(&self.path);
+                let mut kept = kept.map_err(io::Error::other)?;
+                kept.write_all(held)?;
+                kept.terminate()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(ground: &Ground, name: &str, bytes: &[u8]) {
+        let mut file = ground.open_write(Path::new(name)).unwrap();
+        for part in bytes.chunks(1000) {
+            file.write_all(part).unwrap();
+        }
+        file.terminate().unwrap();
+    }
+
+    fn read(ground: &Ground, name: &str) -> Vec<u8> {
+        let file = ground.open_read(Path::new(name)).unwrap();
+        file.read_bytes().unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_small_file_comes_to_the_folder_when_it_is_saved_and_a_large_one_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let ground = Ground::empty(dir.path()).unwrap();
+        let large: Vec<u8> = (0..=SMALL_BYTES).map(|at| (at % 251) as u8).collect();
+        write(&ground, "small.idx", b"tide");
+        write(&ground, "large.idx", &large);
+        let (small, on_disk) = (dir.path().join("small.idx"), dir.path().join("large.idx"));
+        assert!(!small.exists());
+        assert_eq!(fs::read(on_disk).unwrap(), large);
+        assert_eq!(read(&ground, "small.idx"), b"tide");
+        assert_eq!(read(&ground, "large.idx"), large);
+        for name in ["small.idx", "large.idx"] {
+            let again = ground.open_write(Path::new(name)).err().unwrap();
+            assert!(matches!(again, OpenWriteError::FileAlreadyExists(_)));
+            assert!(ground.sync(Path::new(name)).unwrap(), "{name}");
+        }
+        assert_eq!(fs::read(&small).unwrap(), b"tide");
+        assert!(!ground.0.memory.exists(Path::new("small.idx")).unwrap());
+        assert_eq!(read(&ground, "small.idx"), b"tide");
+        ground.delete(Path::new("small.idx")).unwrap();
+        assert!(!small.exists() && !ground.exists(Path::new("small.idx")).unwrap());
+        assert!(!ground.sync(Path::new("small.idx")).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_was_never_saved_leaves_no_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let ground = Ground::empty(dir.path()).unwrap();
+        write(&ground, "a.idx", b"tide");
+        ground.delete(Path::new("a.idx")).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let twice = ground.delete(Path::new("a.idx")).err().unwrap();
+        assert!(matches!(twice, DeleteError::FileDoesNotExist(_)));
     }
 }

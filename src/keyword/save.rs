@@ -10,7 +10,7 @@ use floodmark_operators::keys::Epoch;
 use serde::Deserialize;
 use tantivy::{Index, SegmentMeta};
 
-use super::ground::Ground;
+use super::ground::{Current, Ground};
 use super::schema::Payload;
 use super::{KeywordError, Languages, analyse};
 use crate::fault;
@@ -45,7 +45,7 @@ pub fn last_save(dir: &Path) -> Result<Option<LastSave>, KeywordError> {
     struct Meta {
         payload: Option<String>,
     }
-    let Some((meta, at)) = Ground::last_saved(dir)? else {
+    let Some(Current { meta, at }) = Ground::last_saved(dir)? else {
         return Ok(None);
     };
     let unusable = |error: serde_json::Error| KeywordError::unusable(dir, error.to_string());

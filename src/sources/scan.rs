@@ -187,7 +187,8 @@ impl ScanReport {
             {
                 return Fate::Unknown(Doubt::Unreadable(at.to_owned()));
             }
-            if !self.devices.contains(&(root, identity.dev)) && !(self.links && self.files > 0) {
+            let seen = self.devices.contains(&(root, identity.dev));
+            if !(seen || self.links && self.files > 0) {
                 return Fate::Unknown(Doubt::DeviceAway);
             }
             if self.roots_empty.contains(&root) {

@@ -7,7 +7,9 @@ use std::path::Path;
 use crossbeam_channel::unbounded;
 
 use super::*;
-use crate::sources::{Roots, Selection, SourceOptions, key};
+use crate::ingest::hint::Known;
+use crate::sources::{Roots, Scope, Selection, SourceOptions, key};
+use crate::store::row::FileState;
 
 /// A queue over one folder, and both of its ends.
 struct Rig {

@@ -3,6 +3,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::super::*;
 use crate::formats::Format;
 use crate::ingest::memory::Limits;
+use crate::store::row::FileState;
 use floodmark_operators::keys::ContentHash;
 
 /// A queue, and the ends of its channels.
