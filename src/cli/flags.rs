@@ -65,7 +65,10 @@ fn argument(group: &Group, key: &'static Key) -> Arg {
         } else {
             ArgAction::Set
         })
-        .allow_hyphen_values(matches!(key.rule, Rule::Count(..) | Rule::Number(..) | Rule::AutoOr(..)));
+        .allow_hyphen_values(matches!(
+            key.rule,
+            Rule::Count(..) | Rule::Number(..) | Rule::AutoOr(..)
+        ));
     if let Some(letter) = key.short {
         argument = argument.short(letter);
     }
