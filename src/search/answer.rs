@@ -1,6 +1,7 @@
 //! From a query to an answer.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use floodmark_operators::keys::Epoch;
 
@@ -44,11 +45,13 @@ impl Searcher {
             [] => None,
             expressions => Some(Filter::parse(expressions, now_ns)?),
         };
+        let began = Instant::now();
         // Before the snapshot, which is held shortly.
         let vector = match query.mode {
             Mode::Keyword => None,
             Mode::Hybrid | Mode::Vector => Some(self.vector(&text)?),
         };
+        let embedded = Instant::now();
         let (store, views) = self.snapshots()?;
         let at = self.epoch_of(query, &store)?;
         let admitted = match &filter {
@@ -86,6 +89,7 @@ impl Searcher {
         let wording = (query.mode != Mode::Vector)
             .then(|| Keywords::new(&words, &text, syntax))
             .transpose()?;
+        let scored = Instant::now();
         let documents = Live {
             store: &store,
             at,
@@ -117,6 +121,7 @@ impl Searcher {
             mut ranked,
             dense_weight,
         } = ranking.first(wanted)?;
+        let ordered = Instant::now();
         let rerank = self.look_again(query, &text, &store, &mut ranked)?;
         let next = (ranked.len() > end).then_some(end);
         ranked.truncate(end);
@@ -128,6 +133,13 @@ impl Searcher {
             marks: &|found| words.marks(&text, found),
         };
         let hits = showing.hits(&ranked)?;
+        tracing::debug!(
+            embed = ?embedded - began,
+            words = ?scored - embedded,
+            rank = ?ordered - scored,
+            show = ?ordered.elapsed(),
+            "searched"
+        );
         Ok(Found {
             epoch: at,
             hits,
