@@ -6,19 +6,22 @@
     BENCH_MODEL=DIR     folder of the f32 model that the peers use (model.onnx, tokenizer.json, 1_Pooling/config.json)
     BENCH_DATA=DIR      folder with passages.jsonl and streams/slatedb-md/events.jsonl; without it texts are made up
     BENCH_TORCH=1       take torch from PyPI too (gigabytes), for the peers that need it
-    BENCH_MILLION=1     an index of a million chunks too, where only the stand-in for the model is used
+    BENCH_MILLION=1     an index of a million chunks too, where only the stand-in for the model is used; a walk over a million files
+    BENCH_PATIENCE=2    so many times as long before a section is ended
 
 All that is written is below the target folder, but for docs/performance.md and its plots, which only a full run of
-everything replaces.
+everything replaces. A section that fails or does not end is told of, in the results and on the page; the others go on.
 """
 
 import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -32,20 +35,45 @@ SECTIONS = [*RUST, "search", "peers", "operators"]
 
 SIZES = {
     "quick": {
-        "flags": "--rounds 2 --texts 300 --short 1000 --chunks 5000 --files 5000 --sizes 200,1000 "
+        "flags": "--rounds 2 --seconds 30 --texts 300 --short 1000 --scaling 100 --chunks 5000 --files 5000 --sizes 200,1000 "
         "--stand-in-sizes 1000,10000 --changes 30 --replay-mb 10",
         "search": [5000],
         "search_rounds": 2,
-        "peers": {"texts": 60, "rounds": 1, "trials": 3},
+        "peers": {"texts": 60, "rounds": 1, "trials": 3, "seconds": 120},
+        "operators": ["--quick"],
     },
     "full": {
-        "flags": "--rounds 3 --texts 4000 --short 100000 --chunks 100000 --files 1000000 --sizes 1000,10000,100000 "
-        "--stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000",
+        "flags": "--rounds 3 --seconds 120 --texts 4000 --short 100000 --scaling 1200 --chunks 100000 --files 100000 "
+        "--sizes 1000,10000,100000 --stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000",
         "search": [10000, 100000],
         "search_rounds": 5,
-        "peers": {"texts": 1000, "rounds": 3, "trials": 30},
+        "peers": {"texts": 500, "rounds": 3, "trials": 20, "seconds": 240},
+        "operators": ["--warm-up-time", "0.5", "--measurement-time", "1.5", "--sample-size", "20"],
     },
 }
+
+# Minutes after which a section is ended and told of as failed. Well above what it takes: on two quiet cores all of them
+# together take about forty. A busy machine, or a slower one, gets more by BENCH_PATIENCE=2.
+MINUTES = {
+    "ingest": 25,
+    "known": 5,
+    "walk": 5,
+    "change": 8,
+    "restart": 6,
+    "scaling": 10,
+    "memory": 8,
+    "search": 6,
+    "peers": 20,
+    "operators": 30,
+}
+
+
+class Failed(Exception):
+    """Why a section has no figures."""
+
+
+def late(*_):
+    raise Failed("not done in its time")
 
 
 def main():
@@ -59,12 +87,12 @@ def main():
         raise SystemExit(f"bench: ONLY={','.join(unknown)}: there are {', '.join(SECTIONS)}")
     sizes = dict(SIZES[mode])
     if os.environ.get("BENCH_MILLION"):
-        sizes["flags"] = sizes["flags"].replace("100000 --changes", "100000,1000000 --changes")
+        sizes["flags"] = sizes["flags"].replace("100000 --changes", "100000,1000000 --changes").replace("--files 100000", "--files 1000000")
     target = Path(os.environ.get("CARGO_TARGET_DIR") or TOP / "target").resolve()
     out = target / "bench"
     out.mkdir(parents=True, exist_ok=True)
+    programs = build("operators" in only)
     started = time.monotonic()
-    programs = build()
     results = {
         "mode": mode,
         "only": only,
@@ -74,29 +102,53 @@ def main():
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "load_before": os.getloadavg(),
         "facts": {},
+        "failed": {},
+        "took": {},
         "rows": [],
     }
+
+    def keep():
+        results["load_after"] = os.getloadavg()
+        results["seconds"] = round(time.monotonic() - started)
+        (out / "results.json").write_text(json.dumps(results, indent=1))
+
     if rust := [name for name in RUST if name in only]:
         end_to_end(programs["end_to_end"], rust, sizes, out, results)
-    if "search" in only:
-        results["search"] = search(programs["vector_view"], sizes, out)
-    if "peers" in only:
-        results["peers"] = peers(programs["floodmark"], sizes, out)
-    if "operators" in only:
-        operators(mode)
-        results["operators"] = criterion(target)
-    results["load_after"] = os.getloadavg()
-    results["seconds"] = round(time.monotonic() - started)
-    (out / "results.json").write_text(json.dumps(results, indent=1))
+        keep()
+    signal.signal(signal.SIGALRM, late)
+    others = {
+        "search": lambda: search(programs["vector_view"], sizes, out),
+        "peers": lambda: peers(programs["floodmark"], sizes, out),
+        "operators": lambda: operators(sizes["operators"], target, minutes(["operators"])),
+    }
+    for name, work in others.items():
+        if name in only:
+            begun = time.monotonic()
+            signal.alarm(round(minutes([name])))
+            try:
+                results[name] = work()
+            except Exception as error:  # noqa: BLE001: whatever it is, the other sections are worth having
+                traceback.print_exc()
+                fail(results, name, str(error) or type(error).__name__)
+            finally:
+                signal.alarm(0)
+            results["took"][name] = round(time.monotonic() - begun)
+            keep()
     print(f"bench: {out / 'results.json'}", file=sys.stderr)
     complete = mode == "full" and set(only) == set(SECTIONS)
     page = report.write(results, TOP / "docs" if complete else out)
     print(f"bench: {page}", file=sys.stderr)
+    for name, why in results["failed"].items():
+        print(f"bench: {name} failed: {why}", file=sys.stderr)
+    if results["failed"]:
+        raise SystemExit(1)
 
 
-def build():
-    """The programs that are run: name → path."""
+def build(with_operators):
+    """The programs that are run: name → path. All that is compiled is compiled before the clock starts."""
     cargo = os.environ.get("CARGO", "cargo")
+    if with_operators and subprocess.run([*of_the_operators(), "--no-run"], cwd=TOP).returncode:
+        raise SystemExit("bench: the build of the operators' benches failed")
     asked = [cargo, "build", "--release", "--bin", "floodmark", "--bench", "end_to_end", "--bench", "vector_view"]
     built = subprocess.run(
         [*asked, "--message-format=json-render-diagnostics"], cwd=TOP, stdout=subprocess.PIPE, text=True
@@ -128,18 +180,59 @@ def end_to_end(program, sections, sizes, out, results):
     groups = [",".join(together)] if together else []
     groups += [name for name in sections if name not in together]
     for group in groups:
-        done = subprocess.run(
-            [str(program), "--bench", "--only", group, "--results", str(file), *flags],
-            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-        )
-        if done.returncode:
-            raise SystemExit(f"bench: {group} failed")
-    for line in file.read_text().splitlines():
+        wanted = group.split(",")
+        while wanted:
+            command = [str(program), "--bench", "--only", ",".join(wanted), "--results", str(file), *flags]
+            reason = child(command, minutes(wanted), {"ORT_DISABLE_TELEMETRY": "1"})
+            ended = ends(file, results)
+            left = [name for name in wanted if name not in ended]
+            # What died in the middle is not tried again; what would have come after it is.
+            if left and (reason or left != wanted):
+                fail(results, left[0], reason or "ended without a word")
+            wanted = left[1:]
+    for line in file.read_text().splitlines() if file.exists() else []:
         row = json.loads(line)
         if "fact" in row:
             results["facts"][row["fact"]] = row["value"]
-        else:
+        elif "section" in row:
             results["rows"].append(row)
+
+
+def ends(file, results):
+    """The sections that have said that they ended; those that failed are noted."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    said = [line for line in map(json.loads, lines) if "ended" in line]
+    for line in said:
+        results["took"][line["ended"]] = line["seconds"]
+        if line["failed"]:
+            fail(results, line["ended"], line["failed"])
+    return {line["ended"] for line in said}
+
+
+def fail(results, name, why):
+    if name not in results["failed"]:
+        print(f"bench: {name} failed: {why}", file=sys.stderr)
+    results["failed"][name] = why
+
+
+def minutes(sections):
+    """Until when these must be done, in seconds."""
+    return 60 * sum(MINUTES[name] for name in sections) * float(os.environ.get("BENCH_PATIENCE") or 1)
+
+
+def child(command, seconds, more=()):
+    """Runs it; why it failed, or None. What it has started ends with it."""
+    process = subprocess.Popen(command, cwd=TOP, env={**os.environ, **dict(more)}, start_new_session=True)
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return f"not done after {seconds / 60:.0f} min"
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return f"exit status {status}" if status else None
 
 
 def search(program, sizes, out):
@@ -159,12 +252,14 @@ def search(program, sizes, out):
             other = Talk([str(python), str(script), str(folder), first["factory"], str(first["recall"])])
             row["faiss"] = {**other.answer(), "one": [], "many": []}
             pairs.append((other, row["faiss"]))
-        for _ in range(sizes["search_rounds"]):
-            for what in ("one", "many"):
-                for talk, into in pairs:
-                    into[what].append(talk.ask(what))
-        for talk, _ in pairs:
-            talk.end()
+        try:
+            for _ in range(sizes["search_rounds"]):
+                for what in ("one", "many"):
+                    for talk, into in pairs:
+                        into[what].append(talk.ask(what))
+        finally:
+            for talk, _ in pairs:
+                talk.end()
         for name in ("vectors.f32", "queries.f32", "truth.u32"):
             (folder / name).unlink(missing_ok=True)
         found.append(row)
@@ -181,7 +276,7 @@ class Talk:
     def answer(self):
         line = self.child.stdout.readline()
         if not line:
-            raise SystemExit(f"bench: {self.child.args[0]} ended without an answer")
+            raise Failed(f"{self.child.args[0]} ended without an answer")
         return json.loads(line)
 
     def ask(self, word):
@@ -198,6 +293,7 @@ def peers(floodmark, sizes, out):
     import types
 
     import compare
+    import contestants
 
     model = os.environ.get("BENCH_MODEL")
     if not model or not (Path(model) / "model.onnx").exists():
@@ -213,7 +309,10 @@ def peers(floodmark, sizes, out):
     )
     given.logs.mkdir(exist_ok=True)
     wanted = sizes["peers"]
-    return compare.compare(given, texts(wanted["texts"]), wanted["rounds"], wanted["trials"])
+    try:
+        return compare.compare(given, texts(wanted["texts"]), wanted["rounds"], wanted["trials"], wanted["seconds"])
+    finally:
+        contestants.end_all()
 
 
 def texts(count):
@@ -231,15 +330,18 @@ def texts(count):
     return made
 
 
-def operators(mode):
-    cargo = os.environ.get("CARGO", "cargo")
-    # By their names, in the whole workspace: its features stay as they are, and what is compiled stays good.
-    asked = [cargo, "bench", "--workspace"]
+def of_the_operators():
+    """By their names, in the whole workspace: its features stay as they are, and what is compiled stays good."""
+    asked = [os.environ.get("CARGO", "cargo"), "bench", "--workspace"]
     for file in sorted((TOP / "operators" / "benches").glob("*.rs")):
         asked += ["--bench", file.stem]
-    asked += ["--", "--quick"] if mode == "quick" else []
-    if subprocess.run(asked, cwd=TOP).returncode:
-        raise SystemExit("bench: the benches of the operators failed")
+    return asked
+
+
+def operators(flags, target, seconds):
+    if reason := child([*of_the_operators(), "--", *flags], seconds):
+        raise Failed(reason)
+    return criterion(target)
 
 
 def criterion(target):
@@ -253,7 +355,7 @@ def criterion(target):
 
 
 def command(mode):
-    set_here = [f"{name}={os.environ[name]}" for name in ("ONLY", "BENCH_TORCH", "BENCH_MILLION") if os.environ.get(name)]
+    set_here = [f"{name}={os.environ[name]}" for name in ("ONLY", "BENCH_TORCH", "BENCH_MILLION", "BENCH_PATIENCE") if os.environ.get(name)]
     # Folders differ by machine: that they were given is what counts.
     set_here += [f"{name}=DIR" for name in ("BENCH_DATA", "BENCH_MODEL") if os.environ.get(name)]
     return " ".join(["make bench", f"BENCH={mode}", *set_here])

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let number =
         |at: usize, otherwise: usize| arguments.get(at).map_or(Ok(otherwise), |text| text.parse());
     let (texts_max, batch_tokens_max, sessions) =
-        (number(1, 1000)?, number(2, 512)?, number(3, 0)?);
+        (number(1, 1000)?, number(2, 256)?, number(3, 0)?);
 
     let start = Instant::now();
     let dir = arguments.get(4).map(Into::into);

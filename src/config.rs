@@ -393,7 +393,7 @@ settings! {
         /// that makes each of them hang becomes a dead letter.
         model_timeout: Duration = ["60s"], Rule::Time;
         /// Padded tokens in a batch.
-        batch_tokens: usize = ["512"], Rule::Count(1, 1_000_000);
+        batch_tokens: usize = ["256"], Rule::Count(1, 1_000_000);
     }
     /// How much is under way at a time.
     "dataflow" in ["dataflow"] {

@@ -46,7 +46,7 @@ pub struct EmbedOptions {
 impl Default for EmbedOptions {
     fn default() -> Self {
         Self {
-            batch_tokens_max: 512,
+            batch_tokens_max: 256,
             window_records_max: 512,
             window_bytes_max: 8 << 20,
             line_bytes_max: 64 << 20,

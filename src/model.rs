@@ -15,6 +15,7 @@
 pub mod devices;
 pub mod runtime;
 
+mod ascii;
 mod builtin;
 mod cross;
 mod folder;

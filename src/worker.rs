@@ -102,7 +102,7 @@ impl Options {
                 ..SourceOptions::default()
             },
             formats: formats::Options::default(),
-            batch_tokens: 512,
+            batch_tokens: 256,
             epochs_in_flight: 4,
             epoch_target_ms: 400,
             patience: Patience {

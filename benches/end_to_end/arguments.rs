@@ -12,12 +12,16 @@ pub struct Arguments {
     only: Option<BTreeSet<String>>,
     /// Where every sample is appended.
     pub results: Option<PathBuf>,
-    /// How often what is compared is taken in turn.
+    /// How often what is compared is taken in turn, at most.
     pub rounds: usize,
+    /// After so many seconds a section begins no further round.
+    pub seconds: u64,
     /// Passages at most.
     pub texts: usize,
     /// Short records that are embedded by the model.
     pub short: usize,
+    /// Passages that are taken by one and by two of everything.
+    pub scaling: usize,
     /// Chunks that go through without the model.
     pub chunks: usize,
     /// Files of a folder in which nothing has changed.
@@ -45,8 +49,10 @@ impl Arguments {
             only: None,
             results: None,
             rounds: 3,
+            seconds: 600,
             texts: 4000,
             short: 5000,
+            scaling: 1000,
             chunks: 20_000,
             files: 10_000,
             sizes: vec![1000, 5000],
@@ -79,8 +85,10 @@ impl Arguments {
                 "--only" => read.only = Some(value.split(',').map(str::to_owned).collect()),
                 "--results" => read.results = Some(value.into()),
                 "--rounds" => read.rounds = number(),
+                "--seconds" => read.seconds = value.parse().expect("a number"),
                 "--texts" => read.texts = number(),
                 "--short" => read.short = number(),
+                "--scaling" => read.scaling = number(),
                 "--chunks" => read.chunks = number(),
                 "--files" => read.files = number(),
                 "--sizes" => read.sizes = numbers(),
@@ -97,7 +105,7 @@ impl Arguments {
 
     /// So little of everything that only running is tried.
     fn at_least(&mut self) {
-        (self.rounds, self.texts, self.short) = (1, 30, 60);
+        (self.rounds, self.texts, self.short, self.scaling) = (1, 30, 60, 30);
         (self.chunks, self.files, self.changes, self.replay_mb) = (100, 100, 3, 1);
         (self.query_chunks, self.queries) = (100, 5);
         (self.sizes, self.stand_in_sizes) = (vec![20, 60], vec![50]);

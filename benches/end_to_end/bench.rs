@@ -57,6 +57,18 @@ impl Bench {
         }
     }
 
+    /// The rounds of a section: as many as asked for, and no further one when its time is used up. There is always a first.
+    pub fn rounds(&self) -> impl Iterator<Item = usize> + use<> {
+        let (started, seconds) = (Instant::now(), self.arguments.seconds);
+        (0..self.arguments.rounds.max(1))
+            .take_while(move |&round| round == 0 || started.elapsed().as_secs() < seconds)
+    }
+
+    /// Says that a section ended, or why it did not.
+    pub fn ended(&self, section: &str, seconds: f64, failed: Option<&str>) {
+        self.results.ended(section, seconds, failed);
+    }
+
     /// A path in the temporary folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)

@@ -14,8 +14,13 @@ struct Input {
     what: String,
     folder: PathBuf,
     texts: Vec<String>,
+    /// How many of the texts the bare model is given: its rate is that of any number.
+    bare: usize,
     rounds: usize,
 }
+
+/// Of very many short texts the bare model gets these.
+const BARE_SHORT: usize = 20_000;
 
 /// All inputs.
 pub fn measure(bench: &Bench) {
@@ -29,12 +34,14 @@ pub fn measure(bench: &Bench) {
         Input {
             what: format!("{} passages in {files} JSON files", passages.len()),
             folder: many.clone(),
+            bare: passages.len(),
             texts: passages.clone(),
             rounds,
         },
         Input {
             what: format!("{} passages in 1 JSONL file", passages.len()),
             folder: one,
+            bare: passages.len(),
             texts: passages,
             rounds,
         },
@@ -54,6 +61,7 @@ pub fn measure(bench: &Bench) {
         inputs.push(Input {
             what: format!("{files} real Markdown files, {} chunks", texts.len()),
             folder,
+            bare: texts.len(),
             texts,
             rounds,
         });
@@ -66,6 +74,7 @@ pub fn measure(bench: &Bench) {
         inputs.push(Input {
             what: format!("{short} short records"),
             folder,
+            bare: texts.len().min(BARE_SHORT),
             texts,
             rounds: 1,
         });
@@ -95,14 +104,14 @@ pub fn measure(bench: &Bench) {
 fn one_input(bench: &Bench, number: usize, input: &Input) {
     let (mut bare, mut whole) = (Vec::new(), Vec::new());
     let (mut bare_busy, mut whole_busy) = (Vec::new(), Vec::new());
-    let rate = |seconds: f64| input.texts.len() as f64 / seconds;
-    for round in 0..input.rounds {
-        let (seconds, busy) = bench.embed_alone(&input.texts);
-        bare.push(rate(seconds));
-        bare_busy.push(busy);
+    let (all, some) = (input.texts.len() as f64, input.bare as f64);
+    for round in bench.rounds().take(input.rounds) {
+        let (seconds, busy) = bench.embed_alone(&input.texts[..input.bare]);
+        bare.push(some / seconds);
+        bare_busy.push(busy * all / some);
         let state = bench.path(&format!("ingest-{number}-state-{round}"));
         let (seconds, busy) = bench.run(&input.folder, &state, By::Model);
-        whole.push(rate(seconds));
+        whole.push(all / seconds);
         whole_busy.push(busy);
     }
     bench.row(

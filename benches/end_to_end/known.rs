@@ -13,7 +13,7 @@ pub fn measure(bench: &Bench) {
     let (files, bytes) = corpus::size_of(&input);
     let (chunks, mb) = (texts.len() as f64, bytes as f64 / 1e6);
     let (mut whole, mut disk, mut sqlite) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..bench.arguments.rounds {
+    for round in bench.rounds() {
         disk.push(limits::read_and_hash(&input));
         let file = bench.path("known-sqlite");
         sqlite.push(limits::sqlite(&file, &texts, bench.model.dimension()));
@@ -56,7 +56,7 @@ pub fn measure(bench: &Bench) {
 
     let state = bench.path("known-state-0");
     let (mut copied, mut disk) = (Vec::new(), Vec::new());
-    for round in 0..bench.arguments.rounds {
+    for round in bench.rounds() {
         let copy = bench.path(&format!("known-copy-{round}"));
         corpus::write_many(&copy, &texts);
         disk.push(limits::read_and_hash(&copy));

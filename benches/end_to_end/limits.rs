@@ -10,7 +10,7 @@ use floodmark_operators::batch::Planner;
 use super::bench::{Bench, processor_seconds};
 use super::corpus;
 
-const BATCH_TOKENS: usize = 512;
+const BATCH_TOKENS: usize = 256;
 /// As many as a run has for reading.
 const READERS: usize = 2;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench end_to_end -- [--only ingest,known,walk,change,restart,scaling,memory,query] [--results FILE.jsonl]
-//!     [--passages FILE.jsonl] [--edits FILE.jsonl] [--rounds N] [--texts N] [--short N] [--chunks N] [--files N]
+//!     [--passages FILE.jsonl] [--edits FILE.jsonl] [--rounds N] [--seconds N] [--texts N] [--short N] [--scaling N] [--chunks N] [--files N]
 //!     [--sizes N,N,…] [--stand-in-sizes N,N,…] [--changes N] [--replay-mb N] [--query-chunks N] [--queries N]
 //! ```
 //!
@@ -27,6 +27,9 @@ mod scaling;
 mod stand_in;
 mod walk;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use arguments::Arguments;
@@ -46,13 +49,35 @@ const SECTIONS: [Section; 8] = [
     ("query", query::measure),
 ];
 
-fn main() {
+/// A section that fails is told of, and the others go on.
+fn main() -> ExitCode {
     let bench = Bench::new(Arguments::read());
+    let mut good = true;
     for (name, measure) in SECTIONS {
         if bench.arguments.wants(name) {
             let started = Instant::now();
-            measure(&bench);
-            eprintln!("{name}: {:.0} s", started.elapsed().as_secs_f64());
+            let end = catch_unwind(AssertUnwindSafe(|| measure(&bench)));
+            let failed = end.err().map(|panic| reason(panic.as_ref()));
+            let seconds = started.elapsed().as_secs_f64();
+            bench.ended(name, seconds, failed.as_deref());
+            match failed {
+                None => eprintln!("{name}: {seconds:.0} s"),
+                Some(reason) => {
+                    eprintln!("{name}: failed after {seconds:.0} s: {reason}");
+                    good = false;
+                }
+            }
         }
     }
+    match good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// What a panic said.
+fn reason(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
 }

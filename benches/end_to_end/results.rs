@@ -62,6 +62,11 @@ impl Results {
         self.keep(&json!({ "fact": what, "value": value }));
     }
 
+    /// A section has ended, well or not.
+    pub fn ended(&self, section: &str, seconds: f64, failed: Option<&str>) {
+        self.keep(&json!({ "ended": section, "seconds": seconds.round(), "failed": failed }));
+    }
+
     fn keep(&self, line: &serde_json::Value) {
         if let Some(path) = &self.file {
             let mut file = OpenOptions::new()

@@ -9,7 +9,8 @@ use super::results::Row;
 
 /// One and two of everything.
 pub fn measure(bench: &Bench) {
-    let texts = corpus::passages(&bench.arguments);
+    let mut texts = corpus::passages(&bench.arguments);
+    texts.truncate(bench.arguments.scaling);
     let input = bench.path("scaling");
     corpus::write_many(&input, &texts);
     let flags = |workers: usize, sessions: usize| {
@@ -20,7 +21,7 @@ pub fn measure(bench: &Bench) {
     };
     let (mut alone, mut threads, mut processes) = (Vec::new(), Vec::new(), Vec::new());
     let rate = |seconds: f64| texts.len() as f64 / seconds;
-    for round in 0..bench.arguments.rounds {
+    for round in bench.rounds() {
         let state = |name: &str| bench.path(&format!("scaling-{name}-{round}"));
         alone.push(rate(
             process::once(&input, &state("1"), &flags(1, 1)).seconds,

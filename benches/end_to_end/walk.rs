@@ -20,7 +20,7 @@ pub fn measure(bench: &Bench) {
     let state = bench.path("walk-state");
     bench.run(&input, &state, By::StandIn);
     let (mut walk, mut whole, mut find) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..bench.arguments.rounds {
+    for _ in bench.rounds() {
         find.extend(limits::find(&input));
         let roots = Roots::resolve(&options, &state).expect("roots");
         let selection = Selection::new(&options, roots, &state).expect("a selection");

@@ -5,6 +5,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from contestants import Failed, Floodmark, Peer
@@ -28,8 +29,8 @@ def everyone(given):
     return own + [Peer(*peer, given) for peer in PEERS]
 
 
-def compare(given, texts, rounds, trials):
-    """{"rows": {who: {row: …}}, "missing": {who: why}}"""
+def compare(given, texts, rounds, trials, seconds):
+    """{"rows": {who: {row: …}}, "missing": {who: why}}; no further round is begun after so many seconds."""
     print("bench: peers", file=sys.stderr)
     all_of_them = everyone(given)
     missing = {one.name: one.missing for one in all_of_them if one.missing}
@@ -42,7 +43,9 @@ def compare(given, texts, rounds, trials):
         for one in all_of_them:
             if isinstance(one, Floodmark):
                 one.start_up(scratch)
-        for turn in range(rounds):
+        begun, turns = time.monotonic(), 0
+        while turns == 0 or turns < rounds and time.monotonic() - begun < seconds:
+            turn, turns = turns, turns + 1
             # Another order each time: whoever comes after a hot neighbour is not always the same.
             random.Random(turn).shuffle(here)
             if not bare.missing:
@@ -56,11 +59,11 @@ def compare(given, texts, rounds, trials):
         for one in here:
             print(f"bench: {one.name}", file=sys.stderr)
             name = number(all_of_them, one)
-            last = scratch / f"{name}-{rounds - 1}", scratch / f"s{name}-{rounds - 1}"
+            last = scratch / f"{name}-{turns - 1}", scratch / f"s{name}-{turns - 1}"
             afterwards(rows, one, *last, texts, trials)
             folder = files(scratch / f"{name}-kill", texts)
             attempt(rows, one, "kill", lambda: resume(one, folder, scratch / f"s{name}-kill", rows[one.name]["full"]))
-            for turn in range(rounds):
+            for turn in range(turns):
                 shutil.rmtree(scratch / f"s{name}-{turn}", ignore_errors=True)
     return {"rows": rows, "missing": missing, "bare": limits, "texts": len(texts)}
 

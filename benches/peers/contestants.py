@@ -16,7 +16,7 @@ from pathlib import Path
 import environments
 
 HERE = Path(__file__).parent
-STUCK_S = 1800
+STUCK_S = 300
 TRIAL_S = 30
 QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",
@@ -36,9 +36,11 @@ class Failed(Exception):
 class Process:
     """A child whose lines of JSON are read as they come."""
 
+    started = []
+
     def __init__(self, command, log, environment=()):
         self.log = Path(log)
-        self.started = time.monotonic()
+        self.began = time.monotonic()
         self.child = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.PIPE,
@@ -47,6 +49,7 @@ class Process:
             text=True,
             env={**os.environ, **QUIET, **dict(environment)},
         )
+        Process.started.append(self.child)
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -87,7 +90,7 @@ class Process:
                 raise Failed(f"still running after {STUCK_S} s")
             time.sleep(0.002)
         self.child.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - self.started
+        seconds = time.monotonic() - self.began
         if self.child.returncode:
             raise Failed(f"exit status {self.child.returncode}: {self.last_words()}")
         return seconds, usage.ru_maxrss / 1024
@@ -99,6 +102,14 @@ class Process:
     def last_words(self):
         lines = self.log.read_text(errors="replace").strip().splitlines() or ["nothing on standard error"]
         return lines[-1][:200]
+
+
+def end_all():
+    """Ends what an interrupted measurement has left."""
+    for child in Process.started:
+        if child.returncode is None and child.poll() is None:
+            child.kill()
+            child.wait()
 
 
 class Peer:

@@ -154,6 +154,7 @@ impl Ground {
     /// Makes a file durable; false when there is none.
     pub(super) fn sync(&self, name: &Path) -> Result<bool, KeywordError> {
         let path = self.0.dir.join(name);
+        fault::point("words.save.sync").map_err(|e| KeywordError::io("sync", &path, e))?;
         if let Ok(held) = self.0.memory.open_read(name) {
             let bytes = held.read_bytes();
             let written = bytes.and_then(|bytes| {
@@ -176,8 +177,7 @@ impl Ground {
             return Ok(true);
         }
         match File::open(&path) {
-            Ok(file) => fault::point("words.save.sync")
-                .and_then(|()| file.sync_all())
+            Ok(file) => (file.sync_all())
                 .map(|()| true)
                 .map_err(|e| KeywordError::io("sync", &path, e)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -9,6 +9,7 @@ use std::ops::Range;
 use tokenizers::normalizers::{NormalizerWrapper, Sequence, utils::Lowercase};
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
+use super::ascii::Ascii;
 use super::scripts::Scripts;
 
 /// Tokens that must follow the cut before a prefix is trusted to begin as the whole text does.
@@ -60,6 +61,7 @@ pub(crate) struct Tokens {
     special_tokens: usize,
     input_tokens_max: usize,
     scripts: Scripts,
+    ascii: Option<Ascii>,
 }
 
 impl Tokens {
@@ -83,6 +85,7 @@ impl Tokens {
             .map(i64::from);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(refused)?;
+        let ascii = Ascii::of(&tokenizer, lowercase);
         if lowercase {
             let own = tokenizer.get_normalizer().cloned();
             let lowered = [Some(NormalizerWrapper::from(Lowercase)), own]
@@ -120,6 +123,7 @@ impl Tokens {
             special_tokens,
             input_tokens_max,
             scripts: Scripts::default(),
+            ascii,
         })
     }
 
@@ -251,6 +255,17 @@ impl Tokens {
 
     /// The byte behind every token: see [`super::Model::token_ends`].
     pub(crate) fn ends(&self, text: &str) -> Vec<u32> {
+        self.ascii_ends(text)
+            .unwrap_or_else(|| self.slow_ends(text))
+    }
+
+    /// The same, for what needs no tokenizer.
+    pub(super) fn ascii_ends(&self, text: &str) -> Option<Vec<u32>> {
+        self.ascii.as_ref()?.ends(&self.tokenizer, text)
+    }
+
+    /// The same, by the tokenizer.
+    pub(super) fn slow_ends(&self, text: &str) -> Vec<u32> {
         let to_u32 = |end: usize| u32::try_from(end).unwrap_or(u32::MAX);
         match self.tokenizer.encode(text, false) {
             Ok(tokens) => {
