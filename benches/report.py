@@ -29,6 +29,10 @@ TARGETS = [
     ("restart", "first answer", "value", "<=", 0.5),
     ("restart", "caught up", "value", "<=", 3),
     ("scaling", "", "ratio", ">=", 1.9),
+    ("query", "hybrid, p50", "value", "<=", 5),
+    ("query", "hybrid, p99", "value", "<=", 15),
+    ("query", "hybrid, its embedding included", "value", "<=", 20),
+    ("query", "hybrid beside a run, p50", "ratio", "<=", 2),
 ]
 HEADS = {
     "ingest": "Ingestion, the model included",
@@ -40,6 +44,7 @@ HEADS = {
     "restart": "Restart",
     "scaling": "Workers and processes",
     "memory": "Memory, resident",
+    "query": "Queries in a large index",
 }
 PEER_ROWS = [
     ("unchanged", "unchanged re-run"),

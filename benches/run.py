@@ -2,7 +2,7 @@
 """`make bench`: builds the benches, runs everything in turn, and writes what came out.
 
     BENCH=quick   some minutes, small inputs: does it run, and roughly how does it stand (the default is `full`)
-    ONLY=a,b      of: build is always done; ingest known walk change restart scaling memory search peers operators
+    ONLY=a,b      of: build is always done; ingest known walk change restart scaling memory query search peers operators
     BENCH_MODEL=DIR     folder of the f32 model that the peers use (model.onnx, tokenizer.json, 1_Pooling/config.json)
     BENCH_DATA=DIR      folder with passages.jsonl and streams/slatedb-md/events.jsonl; without it texts are made up
     BENCH_TORCH=1       take torch from PyPI too (gigabytes), for the peers that need it
@@ -30,13 +30,13 @@ sys.dont_write_bytecode = True
 
 import report  # noqa: E402
 
-RUST = ["ingest", "known", "walk", "change", "restart", "scaling", "memory"]
+RUST = ["ingest", "known", "walk", "change", "restart", "scaling", "memory", "query"]
 SECTIONS = [*RUST, "search", "peers", "operators"]
 
 SIZES = {
     "quick": {
         "flags": "--rounds 2 --seconds 30 --texts 300 --short 1000 --scaling 100 --chunks 5000 --files 5000 --sizes 200,1000 "
-        "--stand-in-sizes 1000,10000 --changes 30 --replay-mb 10",
+        "--stand-in-sizes 1000,10000 --changes 30 --replay-mb 10 --query-chunks 5000 --queries 50",
         "search": [5000],
         "search_rounds": 2,
         "peers": {"texts": 60, "rounds": 1, "trials": 3, "seconds": 120},
@@ -44,7 +44,7 @@ SIZES = {
     },
     "full": {
         "flags": "--rounds 3 --seconds 120 --texts 4000 --short 100000 --scaling 1200 --chunks 100000 --files 100000 "
-        "--sizes 1000,10000,100000 --stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000",
+        "--sizes 1000,10000,100000 --stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000 --query-chunks 100000 --queries 300",
         "search": [10000, 100000],
         "search_rounds": 5,
         "peers": {"texts": 500, "rounds": 3, "trials": 20, "seconds": 240},
@@ -62,6 +62,7 @@ MINUTES = {
     "restart": 6,
     "scaling": 10,
     "memory": 8,
+    "query": 8,
     "search": 6,
     "peers": 20,
     "operators": 30,
