@@ -23,6 +23,7 @@ impl Queue {
             Scope::Root(root) => name.0 == *root,
             Scope::Subtree { root, path } => name.0 == *root && name.1.starts_with(path),
         };
+        let mut kept_some = false;
         for (name, entry) in self.files.range_mut(start..) {
             if !walked(name) {
                 break;
@@ -53,17 +54,23 @@ impl Queue {
                     }
                 }
                 Fate::Unknown(Doubt::NotWalked) => {}
-                Fate::Unknown(doubt) => entry.kept = Some(doubt),
+                Fate::Unknown(doubt) => {
+                    entry.kept = Some(doubt);
+                    kept_some = true;
+                }
             }
         }
-        self.count_what_is_kept();
-        for kept in self.progress.kept() {
-            tracing::warn!(
-                input = %kept.input.display(),
-                files = kept.files,
-                "files are not there and stay in the index: {}",
-                kept.doubt.advice()
-            );
+        // Not after every walk: there are many, of small folders, and this one looks at all files.
+        if kept_some {
+            self.count_what_is_kept();
+            for kept in self.progress.kept() {
+                tracing::warn!(
+                    input = %kept.input.display(),
+                    files = kept.files,
+                    "files are not there and stay in the index: {}",
+                    kept.doubt.advice()
+                );
+            }
         }
         for error in &report.errors {
             tracing::warn!(%error, "scan");
