@@ -8,7 +8,7 @@ use super::{Format, Piece};
 /// Raised whenever the same bytes give other documents than before.
 const PARSER_VERSION: u32 = 1;
 /// Raised whenever the same documents give other chunks than before.
-const CHUNKER_VERSION: u32 = 2;
+const CHUNKER_VERSION: u32 = 3;
 
 /// How bytes become documents and documents become chunks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -23,6 +23,8 @@ const BYTES_PER_ASK: usize = 64;
 /// So much of one line is in a window at most. The splitter looks for the end of line, sentence and word anew from each chunk
 /// on: a line costs the square of its length.
 const LINE_BYTES: usize = 8 << 10;
+/// A first line of at most this part of a chunk is a title.
+const TITLE_SHARE: usize = 4;
 /// No token counts for more bytes than this: one word of a megabyte, a single unknown token, is no chunk.
 const TOKEN_BYTES_MAX: usize = 64;
 
@@ -70,19 +72,55 @@ pub fn split(
     };
     for window in windows(&document.text, document.kind) {
         let text = &document.text[window.clone()];
-        let tokens = Tokens::of(text, tokenizer);
-        for (at, part) in parts(text, &tokens, document.kind, max, options.overlap_tokens) {
+        let mut tokens = Tokens::of(text, tokenizer);
+        let joined = match (window.start, document.kind) {
+            (0, Kind::Prose) => with_title_joined(&tokens, max),
+            _ => None,
+        };
+        if let Some(joined) = &joined {
+            tokens.text = joined;
+        }
+        let parts = parts(
+            tokens.text,
+            &tokens,
+            document.kind,
+            max,
+            options.overlap_tokens,
+        );
+        for (at, part) in parts {
+            let size = tokens.count(part);
+            let part = &text[at..at + part.len()];
             let from = window.start + at;
             if is_inside_word(text, at) || is_inside_word(text, at + part.len()) {
                 for (range, count) in fit(part, max, tokenizer) {
                     push(from + range.start, &part[range], count);
                 }
             } else {
-                push(from, part, tokens.count(part));
+                push(from, part, size);
             }
         }
     }
     chunks
+}
+
+/// A title says what a text is about, and little on its own. Where it and the paragraph below it are too much for one chunk, the
+/// splitter would leave it alone in one: so it gets the text in which they are one paragraph, byte for byte as long.
+fn with_title_joined(tokens: &Tokens<'_>, max: usize) -> Option<String> {
+    let text = tokens.text;
+    let begin = text.len() - text.trim_start().len();
+    let end = begin + text[begin..].find("\n\n")?;
+    let title = &text[begin..end];
+    let next = end + text[end..].len() - text[end..].trim_start().len();
+    let paragraph = text[next..].find("\n\n").map_or(text.len(), |at| next + at);
+    let is_title = !title.contains('\n') && tokens.size(title) <= max / TITLE_SHARE;
+    if !is_title || tokens.size(text[begin..paragraph].trim_end()) <= max {
+        return None;
+    }
+    let gap: String = text[end..next]
+        .chars()
+        .map(|space| if space == '\n' { ' ' } else { space })
+        .collect();
+    Some([&text[..end], &gap, &text[next..]].concat())
 }
 
 /// Trimmed, non-empty parts of `text` and where they begin.

@@ -98,6 +98,32 @@ fn prose_is_cut_at_sentences_and_paragraphs() {
 }
 
 #[test]
+fn a_title_stays_with_what_it_is_the_title_of() {
+    let long = "Ebb\n\nThe tide goes out at noon. The mud lies bare till six. Then it comes back.";
+    let expect = [
+        "Ebb\n\nThe tide goes out at noon.",
+        "The mud lies bare till six.",
+        "Then it comes back.",
+    ];
+    check(long, Kind::Prose, 9, &expect);
+    // Where the paragraph below fits too, there is nothing to do; nor where the first line is no title.
+    let short = "Ebb\n\nThe tide goes out.\n\nThe mud lies bare till six. Then it comes back.";
+    let expect = [
+        "Ebb\n\nThe tide goes out.",
+        "The mud lies bare till six.",
+        "Then it comes back.",
+    ];
+    check(short, Kind::Prose, 9, &expect);
+    let two = "Ebb and flood and ebb\n\nThe tide goes out at noon. The mud lies bare.";
+    let expect = [
+        "Ebb and flood and ebb",
+        "The tide goes out at noon.",
+        "The mud lies bare.",
+    ];
+    check(two, Kind::Prose, 9, &expect);
+}
+
+#[test]
 fn markdown_is_cut_at_headings() {
     check(
         "# A\n\nb c\n\n# D\n\ne f",
