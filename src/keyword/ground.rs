@@ -72,12 +72,7 @@ impl Ground {
 
     /// An empty folder, made if missing: whatever was in it is removed.
     pub(super) fn empty(dir: &Path) -> Result<Self, KeywordError> {
-        match fs::remove_dir_all(dir) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(KeywordError::io("remove", dir, e));
-            }
-            _ => {}
-        }
+        remove(dir).map_err(|e| KeywordError::io("remove", dir, e))?;
         fault::point("words.emptied").map_err(|e| KeywordError::io("create", dir, e))?;
         fs::create_dir_all(dir).map_err(|e| KeywordError::io("create", dir, e))?;
         let disk = MmapDirectory::open(dir).map_err(KeywordError::tantivy("open its folder"))?;
@@ -217,6 +212,19 @@ impl Ground {
 
 /// Larger files of segments go to the folder at once.
 const SMALL_BYTES: usize = 256 << 10;
+
+/// Removes a folder, if there is one. A merge of the view that had it before may still be writing: what appears there meanwhile goes too.
+fn remove(dir: &Path) -> io::Result<()> {
+    let mut tries = 10;
+    loop {
+        tries -= 1;
+        match fs::remove_dir_all(dir) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {}
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => return Ok(()),
+        }
+    }
+}
 
 /// Kept in memory whatever happens.
 fn is_ours(path: &Path) -> bool {

@@ -344,7 +344,10 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 fn restore(dir: &Path, whole: &BTreeMap<PathBuf, Vec<u8>>) {
-    fs::remove_dir_all(dir).unwrap();
+    // A merge of the view that was dropped last may still be writing.
+    while let Err(error) = fs::remove_dir_all(dir) {
+        assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty);
+    }
     fs::create_dir(dir).unwrap();
     for (path, bytes) in whole {
         fs::write(path, bytes).unwrap();
