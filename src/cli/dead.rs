@@ -7,7 +7,7 @@ use super::{CliError, Exit, print, setup};
 use crate::answers::{DeadLetter, Retried};
 use crate::config::Config;
 use crate::control::Client;
-use crate::store::{Reader, StoreError};
+use crate::store::Reader;
 use crate::{daemon, dead, sources};
 
 /// What to do with them.
@@ -70,7 +70,7 @@ fn retry(paths: &[PathBuf], config: &Config, out: &mut dyn Write) -> Result<Exit
             }
             let files = dead::retry_later(&config.state, &paths, setup::clock);
             Retried {
-                files: files.map_err(could_not)?,
+                files: files.map_err(CliError::of_store)?,
                 running: false,
             }
         }
@@ -82,13 +82,6 @@ fn retry(paths: &[PathBuf], config: &Config, out: &mut dyn Write) -> Result<Exit
     } else {
         Exit::Done
     })
-}
-
-fn could_not(error: StoreError) -> CliError {
-    match error {
-        StoreError::Missing { .. } => CliError::CouldNotLook(error.to_string()),
-        error => CliError::Failed(error.to_string()),
-    }
 }
 
 /// Writes one for people, or a JSON line for programs.

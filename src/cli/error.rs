@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::control::ControlError;
 use crate::daemon::DaemonError;
 use crate::search::filter::FilterError;
+use crate::store::StoreError;
 
 /// For `--help` and the manual.
 pub const EXIT_STATUS: &str = "\
@@ -80,6 +81,14 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Of a command that changes the store: without one there is nothing to look at.
+    pub fn of_store(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing { .. } => Self::CouldNotLook(error.to_string()),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+
     /// The exit status that goes with it.
     pub fn exit(&self) -> Exit {
         match self {

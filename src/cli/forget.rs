@@ -8,7 +8,6 @@ use crate::answers::Forgotten;
 use crate::config::Config;
 use crate::control::{Client, ControlError, RefusalKind};
 use crate::sources::{Roots, Selection, resolved};
-use crate::store::StoreError;
 use crate::{daemon, forget};
 
 /// What to forget.
@@ -54,7 +53,7 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
                 )));
             }
             let (files, epoch) =
-                forget::forget(&config.state, &paths, setup::clock).map_err(could_not)?;
+                forget::forget(&config.state, &paths, setup::clock).map_err(CliError::of_store)?;
             Forgotten {
                 files,
                 epoch,
@@ -68,13 +67,6 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
     } else {
         Exit::Done
     })
-}
-
-fn could_not(error: StoreError) -> CliError {
-    match error {
-        StoreError::Missing { .. } => CliError::CouldNotLook(error.to_string()),
-        error => CliError::Failed(error.to_string()),
-    }
 }
 
 /// Writes what was forgotten, for people or for programs.
