@@ -17,7 +17,8 @@ mod snippet;
 pub mod weight;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use floodmark_operators::keys::Epoch;
 
@@ -25,7 +26,7 @@ use crate::index::{self, Change, IndexError, SourceError, VectorSource, VectorVi
 use crate::keyword::{self, KeywordError, KeywordView, TextSource};
 use crate::model::{EmbedError, Model, ModelError, Session};
 use crate::rerank::RerankError;
-use crate::store::{Label, Reader, Snapshot, StoreError};
+use crate::store::{Label, Layout, Reader, Snapshot, StoreError};
 
 pub use answer::QUERY_BYTES_MAX;
 use filter::FilterError;
@@ -240,12 +241,62 @@ impl Views {
     }
 }
 
+/// Store and views of a state folder, before there is a model: either takes its time to open, and neither needs the other.
+pub struct Opened {
+    reader: Reader,
+    views: Views,
+    languages: keyword::Languages,
+}
+
+impl Opened {
+    /// Opens those of `state`; `options` say whether the views may write.
+    ///
+    /// # Errors
+    /// See [`SearchError`].
+    pub fn open(state: &Path, options: ViewOptions) -> Result<Self, SearchError> {
+        let reader = Reader::open(state)?;
+        let languages = options.keywords.languages;
+        let store = reader.snapshot()?;
+        let vectors = VectorView::open(&state.join(VIEW), &StoreVectors(&store), options.vectors)?;
+        let keywords =
+            KeywordView::open(&state.join(KEYWORDS), &StoreTexts(&store), options.keywords)?;
+        drop(store);
+        Ok(Self {
+            reader,
+            views: Views { vectors, keywords },
+            languages,
+        })
+    }
+
+    /// What answers queries with this model.
+    pub fn with(self, model: &Model) -> Searcher {
+        Searcher {
+            reader: self.reader,
+            latest: RwLock::new(self.views.pair()),
+            views: Mutex::new(self.views),
+            layout: RwLock::default(),
+            asked: AtomicBool::new(false),
+            session: Mutex::default(),
+            model: model.clone(),
+            recent: Mutex::default(),
+            passed: Mutex::default(),
+            reranker: Mutex::default(),
+            past: Mutex::default(),
+            languages: self.languages,
+        }
+    }
+}
+
 /// Answers queries on one state folder. All methods may be called on many threads.
 pub struct Searcher {
     reader: Reader,
     views: Mutex<Views>,
     /// Swapped as one: no query sees a text in one view and not in the other.
     latest: RwLock<Pair>,
+    /// Where texts lie, once it was taken into memory.
+    layout: RwLock<Option<Layout>>,
+    /// Whether anybody has asked anything.
+    asked: AtomicBool,
     /// Made for the first query: a run that nobody asks anything does without.
     session: Mutex<Option<Session>>,
     model: Model,
@@ -267,28 +318,7 @@ impl Searcher {
     /// # Errors
     /// See [`SearchError`].
     pub fn open(state: &Path, model: &Model, options: ViewOptions) -> Result<Self, SearchError> {
-        let reader = Reader::open(state)?;
-        let languages = options.keywords.languages;
-        let views = {
-            let store = reader.snapshot()?;
-            let vectors =
-                VectorView::open(&state.join(VIEW), &StoreVectors(&store), options.vectors)?;
-            let keywords =
-                KeywordView::open(&state.join(KEYWORDS), &StoreTexts(&store), options.keywords)?;
-            Views { vectors, keywords }
-        };
-        Ok(Self {
-            reader,
-            latest: RwLock::new(views.pair()),
-            views: Mutex::new(views),
-            session: Mutex::default(),
-            model: model.clone(),
-            recent: Mutex::default(),
-            passed: Mutex::default(),
-            reranker: Mutex::default(),
-            past: Mutex::default(),
-            languages,
-        })
+        Ok(Opened::open(state, options)?.with(model))
     }
 
     /// Brings the views to the last commit. For the thread that keeps them fresh.
@@ -301,7 +331,40 @@ impl Searcher {
         let store = self.reader.snapshot()?;
         views.follow(&store)?;
         self.publish(&views);
+        self.follow_layout(&store)?;
         Ok(store.epoch())
+    }
+
+    /// Takes into memory where texts lie, if somebody has asked something: queries are answered without it, and with it in
+    /// half the time. For the thread that keeps the views fresh; [`Self::follow`] keeps it fresh as well.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub fn remember(&self) -> Result<(), SearchError> {
+        if !self.asked.load(Ordering::Relaxed) || self.layout().is_some() {
+            return Ok(());
+        }
+        let mut layout = Layout::default();
+        layout.follow(layout.news(&self.reader.snapshot()?)?);
+        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(layout);
+        Ok(())
+    }
+
+    fn layout(&self) -> RwLockReadGuard<'_, Option<Layout>> {
+        self.layout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until it has followed, what it does not know is asked of the store.
+    fn follow_layout(&self, store: &Snapshot) -> Result<(), SearchError> {
+        let news = match &*self.layout() {
+            Some(layout) if layout.epoch() < store.epoch() => layout.news(store)?,
+            _ => return Ok(()),
+        };
+        let mut layout = self.layout.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layout) = &mut *layout {
+            layout.follow(news);
+        }
+        Ok(())
     }
 
     /// Where the views stand.

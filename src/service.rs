@@ -56,6 +56,9 @@ pub fn keep_fresh(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("view".into()).spawn(move || {
         loop {
+            if let Err(error) = searcher.remember() {
+                tracing::error!(%error, "queries take longer than they need to; the next second tries again");
+            }
             match commits.recv_timeout(BUILD_CHECK) {
                 Ok(()) => {}
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) if searcher.view().vectors.building => {}

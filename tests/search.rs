@@ -859,12 +859,22 @@ fn no_text_is_ever_found_in_one_arm_only() {
                     "{mode:?}"
                 );
             }
+            // From now on out of memory, which follows.
+            searcher.remember().unwrap();
             answers += 1;
             epochs.insert(found.epoch);
             enough.store(answers >= 10 && epochs.len() >= 5, Ordering::SeqCst);
         }
         writer.join().unwrap();
     });
+    // What one has remembered and followed, another reads from the store.
+    run.handle().stop();
+    run.join().unwrap();
+    let afresh = Searcher::open(&state, &model, ViewOptions::default()).unwrap();
+    let query = Query::new("tide gauge", 100);
+    let found = searcher.search(&query).unwrap();
+    assert!(!found.hits.is_empty());
+    assert_eq!(found, afresh.search(&query).unwrap());
     assert!(
         answers >= 10 && epochs.len() >= 5,
         "{answers} answers of {} epochs",

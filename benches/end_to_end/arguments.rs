@@ -38,6 +38,8 @@ pub struct Arguments {
     pub query_chunks: usize,
     /// How many queries.
     pub queries: usize,
+    /// Where the index that is asked is kept, and taken from where there is one: for a profiler.
+    pub query_index: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -61,6 +63,7 @@ impl Arguments {
             replay_mb: 50,
             query_chunks: 100_000,
             queries: 500,
+            query_index: None,
         };
         let (benching, given): (Vec<_>, Vec<_>) = std::env::args()
             .skip(1)
@@ -96,6 +99,7 @@ impl Arguments {
                 "--changes" => read.changes = number(),
                 "--replay-mb" => read.replay_mb = number(),
                 "--query-chunks" => read.query_chunks = number(),
+                "--query-index" => read.query_index = Some(value.into()),
                 "--queries" => read.queries = number(),
                 _ => panic!("{name}: not known"),
             }

@@ -121,9 +121,9 @@ impl Bench {
         self.indexed.borrow_mut().push(all);
     }
 
-    /// Searches a state; does not build.
-    pub fn searcher(&self, state: &Path) -> Arc<Searcher> {
-        let options = ViewOptions {
+    /// Of views that do not build.
+    pub fn reading() -> ViewOptions {
+        ViewOptions {
             vectors: view::Options {
                 read_only: true,
                 ..view::Options::default()
@@ -132,8 +132,12 @@ impl Bench {
                 read_only: true,
                 ..keyword::Options::default()
             },
-        };
-        Arc::new(Searcher::open(state, &self.model, options).expect("a view"))
+        }
+    }
+
+    /// Searches a state; does not build.
+    pub fn searcher(&self, state: &Path) -> Arc<Searcher> {
+        Arc::new(Searcher::open(state, &self.model, Self::reading()).expect("a view"))
     }
 
     /// Waits until the view on a state is built as it would be after some time of running.

@@ -26,14 +26,20 @@ const BESIDE: usize = 20_000;
 /// Alone, and beside a run.
 pub fn measure(bench: &Bench) {
     let size = bench.arguments.query_chunks;
-    let (input, state) = (bench.path("query"), bench.path("query-state"));
+    let kept = bench.arguments.query_index.as_deref();
+    let [input, state] = ["query", "query-state"].map(|name| match kept {
+        Some(kept) => kept.join(name),
+        None => bench.path(name),
+    });
     let parents = Arc::new(Parents::new(bench));
-    let texts: Vec<String> = (0..size).map(|number| parents.text(number)).collect();
-    corpus::write_lines(&input, &texts, 1000);
-    let once = options(&input, &state, RunMode::Once);
-    let run = Run::start(once, engine(bench, &parents), Vec::new(), Arc::new(fail));
-    run.expect("a run").join().expect("a clean end");
-    bench.build_view(&state);
+    if !state.exists() {
+        let texts: Vec<String> = (0..size).map(|number| parents.text(number)).collect();
+        corpus::write_lines(&input, &texts, 1000);
+        let once = options(&input, &state, RunMode::Once);
+        let run = Run::start(once, engine(bench, &parents), Vec::new(), Arc::new(fail));
+        run.expect("a run").join().expect("a clean end");
+        bench.build_view(&state);
+    }
 
     let queries: Vec<String> = (0..bench.arguments.queries)
         .map(|number| parents.query(number))
@@ -64,6 +70,9 @@ pub fn measure(bench: &Bench) {
         }
     }
     drop(searcher);
+    if kept.is_some() {
+        return;
+    }
 
     // New texts, through the model, on every core.
     let below = input.join("beside");
@@ -150,6 +159,8 @@ fn ask(searcher: &Searcher, queries: &[String], mode: Mode) -> Asked {
         started.elapsed().as_secs_f64() * 1000.0
     };
     queries.first().map(ask);
+    // As a run does after its first query.
+    searcher.remember().expect("what the store holds");
     for query in queries {
         asked.whole.push(ask(query));
         asked.known.push(ask(query));

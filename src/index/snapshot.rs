@@ -253,8 +253,10 @@ impl Snapshot {
         if admit.is_some() && rows.kind() == Kind::Flat {
             return self.exhaustive(&rows, query, k, admit);
         }
-        // Room for tombstones (the policy keeps them below a fifth), for ties, and for rows that came later.
-        let mut fetch = k + k / 4 + 16;
+        // Room for rows that left or came later, twice as many as there are among k, and for ties: what an HNSW index is asked
+        // for is what it costs.
+        let unseen = rows.len().saturating_sub(self.live);
+        let mut fetch = k + 2 * k * unseen / rows.len().max(1) + 16;
         let mut nprobe = rows.nprobe;
         let mut vector = vec![0f32; rows.dimension()];
         while fetch <= exhaustive_from(&rows) {

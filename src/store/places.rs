@@ -17,20 +17,20 @@ use super::{Label, Snapshot, StoreError};
 /// Which document, within one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentKey {
-    path_id: i64,
+    pub(super) path_id: i64,
     /// Of a format that has records.
-    record: Option<u64>,
+    pub(super) record: Option<u64>,
 }
 
 /// That a text lies in a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Home {
     /// The text.
     pub label: Label,
     /// The document.
     pub document: DocumentKey,
-    content_id: i64,
-    ord: i64,
+    pub(super) content_id: i64,
+    pub(super) ord: i64,
 }
 
 /// A place where a text lies, with all that a hit shows of it.
@@ -110,7 +110,7 @@ impl Home {
     }
 }
 
-fn has_records(format: &str) -> bool {
+pub(super) fn has_records(format: &str) -> bool {
     matches!(format, "json" | "jsonl" | "csv")
 }
 
@@ -372,7 +372,7 @@ impl Snapshot {
 }
 
 /// `[1,2,3]`, for `json_each`.
-fn list(labels: &[Label]) -> String {
+pub(super) fn list(labels: &[Label]) -> String {
     let mut list = String::with_capacity(2 + labels.len() * 8);
     for label in labels {
         let _ = write!(list, "{}{label}", if list.is_empty() { '[' } else { ',' });

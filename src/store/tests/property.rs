@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::world::{World, exported};
 use super::{model, now};
-use crate::store::{Label, Reader, Store};
+use crate::store::{Label, Layout, Reader, Snapshot, Store};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -51,6 +51,7 @@ fn check(ops: Vec<Op>) {
     let mut durable = world.clone();
     // A view that follows the changelog, and falls behind now and then.
     let (mut view, mut applied) = (BTreeSet::<Label>::new(), 0);
+    let mut layout = Layout::default();
     for (i, op) in ops.into_iter().chain([Op::Commit]).enumerate() {
         let path = |file: u8| format!("deep/{file}.jsonl");
         match op {
@@ -116,9 +117,33 @@ fn check(ops: Vec<Op>) {
                         view.iter().copied().collect::<Vec<_>>(),
                         snapshot.live_labels().unwrap()
                     );
+                    layout.follow(layout.news(&snapshot).unwrap());
+                    assert_laid_out(&layout, &snapshot);
                 }
             }
         }
+    }
+}
+
+/// What is kept in memory answers as the tables do.
+fn assert_laid_out(layout: &Layout, store: &Snapshot) {
+    assert_eq!(layout.epoch(), store.epoch());
+    // Also texts that left, and labels that nothing has.
+    let labels: Vec<Label> = (0..20).collect();
+    let sorted = |mut homes: Vec<_>| {
+        homes.sort();
+        homes
+    };
+    let homes = sorted(store.homes(&labels, store.epoch()).unwrap());
+    assert_eq!(sorted(layout.homes(store, &labels).unwrap()), homes);
+    for most in [0, 1, 2, 64] {
+        let sorted = |mut texts: Vec<Vec<Label>>| {
+            texts.iter_mut().for_each(|labels| labels.sort());
+            texts
+        };
+        let expected = store.texts_of_documents(&homes, store.epoch(), most);
+        let texts = layout.texts_of_documents(store, &homes, most);
+        assert_eq!(sorted(texts.unwrap()), sorted(expected.unwrap()), "{most}");
     }
 }
 

@@ -101,7 +101,12 @@ pub(super) fn content(texts: &[&str]) -> Arc<ContentRow> {
         key: ContentKey::of(&[bytes.as_bytes()]),
         hash: ContentHash::of(&[bytes.as_bytes()]),
         bytes: 10 * texts.len() as u64,
-        format: Format::Code(Language::Rust),
+        // Of one document, or of a record each.
+        format: if texts.len() % 2 == 0 {
+            Format::Jsonl
+        } else {
+            Format::Code(Language::Rust)
+        },
         documents: documents.collect(),
         failures: if texts.len() > 2 {
             vec![failure("invalid-json")]
