@@ -7,6 +7,7 @@
 pub mod admitted;
 mod answer;
 mod arm;
+mod asking;
 pub mod filter;
 pub mod fusion;
 mod hits;
@@ -23,7 +24,7 @@ use floodmark_operators::keys::Epoch;
 
 use crate::index::{self, Change, IndexError, SourceError, VectorSource, VectorView, view};
 use crate::keyword::{self, KeywordError, KeywordView, TextSource};
-use crate::model::{EmbedError, Model, ModelError, Session};
+use crate::model::{EmbedError, Model, ModelError};
 use crate::rerank::RerankError;
 use crate::store::{Label, Reader, Snapshot, StoreError};
 
@@ -48,6 +49,18 @@ pub enum SearchError {
     /// The model can't read the query.
     #[error("the query can't be embedded: {0}")]
     Embed(#[from] EmbedError),
+    /// The model hangs.
+    #[error("the model did not answer within {secs} s; --mode keyword works without it")]
+    NoAnswer {
+        /// How long it had, in seconds.
+        secs: u64,
+    },
+    /// The model panicked. The next query makes a new session.
+    #[error("the model panicked, the log says how; --mode keyword works without it")]
+    Panicked,
+    /// The system refuses a thread for the model.
+    #[error("the system refuses a thread to embed the query: {0}")]
+    Thread(std::io::Error),
     /// The best could not be looked at again.
     #[error(transparent)]
     Rerank(#[from] RerankError),
@@ -246,8 +259,7 @@ pub struct Searcher {
     views: Mutex<Views>,
     /// Swapped as one: no query sees a text in one view and not in the other.
     latest: RwLock<Pair>,
-    /// Made for the first query: a run that nobody asks anything does without.
-    session: Mutex<Option<Session>>,
+    asking: asking::Asking,
     model: Model,
     /// The last queries' vectors, the latest last.
     recent: Mutex<Vec<answer::Embedded>>,
@@ -281,7 +293,7 @@ impl Searcher {
             reader,
             latest: RwLock::new(views.pair()),
             views: Mutex::new(views),
-            session: Mutex::default(),
+            asking: asking::Asking::default(),
             model: model.clone(),
             recent: Mutex::default(),
             passed: Mutex::default(),
