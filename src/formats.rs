@@ -10,6 +10,7 @@
 //! takes constant memory and is resumed at any segment. Positions are bytes of the content, exact through escapes,
 //! entities and encodings ([`SourceMap`]).
 
+mod charset;
 mod csv;
 mod detect;
 mod document;
@@ -29,6 +30,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use charset::Charset;
 pub use detect::detect;
 pub use document::{Document, Kind, Parsed};
 pub use options::{ChunkOptions, Options, Recipe};
@@ -78,7 +80,7 @@ pub enum Language {
 }
 
 /// What a content is of its file, as far as reading it depends on that. Lines of JSONL and rows of CSV (whose header
-/// goes with every segment) read the same anywhere: they are always `Whole`.
+/// goes with every segment) read the same anywhere if they are UTF-8: then they are always `Whole`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Piece {
@@ -86,6 +88,8 @@ pub enum Piece {
     Whole,
     /// Some elements of a JSON array, with the commas between them and without its brackets.
     Elements,
+    /// Rows of CSV that are no UTF-8, in the encoding that all such rows of their file are read in.
+    Encoded(Charset),
     /// A later part of a text: what looks like front matter is none.
     Continued,
     /// Not bytes of the file but a note in place of a record that is too long to be read.

@@ -18,18 +18,22 @@ mod blas;
 mod build;
 mod disk;
 mod faiss;
+mod file_error;
 mod inspect;
 pub mod policy;
+mod ranked;
 mod snapshot;
 pub mod view;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use floodmark_operators::keys::Epoch;
 
 pub use disk::{Manifest, RecallSample, last_build};
+pub use file_error::FileError;
 pub use inspect::{Inspection, compare, inspect};
+pub(crate) use ranked::{Rank, Ranked};
 pub(crate) use snapshot::inner_product;
 pub use snapshot::{Hit, Snapshot};
 pub use view::VectorView;
@@ -112,24 +116,9 @@ pub enum IndexError {
         /// What it said.
         message: String,
     },
-    /// A file of the view failed.
-    #[error("could not {doing} {path}: {source}")]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A build on the disk is not what was written.
-    #[error("{path} is not usable: {reason}")]
-    Unusable {
-        /// The build's folder or file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file of the view failed, or is not what was written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The source failed.
     #[error("the store could not be read: {0}")]
     Source(#[source] SourceError),
@@ -142,11 +131,10 @@ impl IndexError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::File(error) => error.kind(),
             Self::Dimension { .. } | Self::NotFinite => ErrorKind::FixInput,
-            Self::Io { .. } | Self::Source(_) | Self::Cancelled => ErrorKind::Retry,
-            Self::MissingVector { .. } | Self::Faiss { .. } | Self::Unusable { .. } => {
-                ErrorKind::Stop
-            }
+            Self::Source(_) | Self::Cancelled => ErrorKind::Retry,
+            Self::MissingVector { .. } | Self::Faiss { .. } => ErrorKind::Stop,
         }
     }
 
@@ -155,18 +143,11 @@ impl IndexError {
     }
 
     fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            doing,
-            path: path.to_owned(),
-            source,
-        }
+        FileError::io(doing, path, source).into()
     }
 
     fn unusable(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Unusable {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        FileError::unusable(path, reason).into()
     }
 }
 

@@ -32,10 +32,11 @@ mod snapshot;
 pub mod view;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use floodmark_operators::keys::Epoch;
 
+use crate::index::FileError;
 pub use crate::index::{Change, Inspection, SourceError};
 pub use analyse::Languages;
 pub use inspect::{compare, inspect};
@@ -88,24 +89,9 @@ pub enum KeywordError {
         /// The label.
         label: u64,
     },
-    /// A file of the view failed.
-    #[error("could not {doing} {path}: {source}")]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What lies on the disk is not what was written, or not for this source.
-    #[error("{path} is not usable: {reason}")]
-    Unusable {
-        /// The view's folder or file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file of the view failed, or is not what was written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The keyword index failed.
     #[error("the keyword index could not {doing}: {source}")]
     Tantivy {
@@ -123,25 +109,19 @@ impl KeywordError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::File(error) => error.kind(),
             Self::Syntax(_) => ErrorKind::FixInput,
-            Self::Io { .. } | Self::Source(_) | Self::Tantivy { .. } => ErrorKind::Retry,
-            Self::MissingText { .. } | Self::Unusable { .. } => ErrorKind::Stop,
+            Self::Source(_) | Self::Tantivy { .. } => ErrorKind::Retry,
+            Self::MissingText { .. } => ErrorKind::Stop,
         }
     }
 
     fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            doing,
-            path: path.to_owned(),
-            source,
-        }
+        FileError::io(doing, path, source).into()
     }
 
     fn unusable(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Unusable {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        FileError::unusable(path, reason).into()
     }
 
     /// For `map_err`.

@@ -7,6 +7,7 @@
 pub mod admitted;
 mod answer;
 mod arm;
+mod asking;
 pub mod filter;
 pub mod fusion;
 mod hits;
@@ -24,7 +25,7 @@ use floodmark_operators::keys::Epoch;
 
 use crate::index::{self, Change, IndexError, SourceError, VectorSource, VectorView, view};
 use crate::keyword::{self, KeywordError, KeywordView, TextSource};
-use crate::model::{EmbedError, Model, ModelError, Session};
+use crate::model::{EmbedError, Model, ModelError};
 use crate::rerank::RerankError;
 use crate::store::{Label, Layout, Reader, Snapshot, StoreError};
 
@@ -49,6 +50,18 @@ pub enum SearchError {
     /// The model can't read the query.
     #[error("the query can't be embedded: {0}")]
     Embed(#[from] EmbedError),
+    /// The model hangs.
+    #[error("the model did not answer within {secs} s; --mode keyword works without it")]
+    NoAnswer {
+        /// How long it had, in seconds.
+        secs: u64,
+    },
+    /// The model panicked. The next query makes a new session.
+    #[error("the model panicked, the log says how; --mode keyword works without it")]
+    Panicked,
+    /// The system refuses a thread for the model.
+    #[error("the system refuses a thread to embed the query: {0}")]
+    Thread(std::io::Error),
     /// The best could not be looked at again.
     #[error(transparent)]
     Rerank(#[from] RerankError),
@@ -276,7 +289,7 @@ impl Opened {
             views: Mutex::new(self.views),
             layout: RwLock::default(),
             asked: AtomicBool::new(false),
-            session: Mutex::default(),
+            asking: asking::Asking::default(),
             model: model.clone(),
             recent: Mutex::default(),
             passed: Mutex::default(),
@@ -297,8 +310,7 @@ pub struct Searcher {
     layout: RwLock<Option<Layout>>,
     /// Whether anybody has asked anything.
     asked: AtomicBool,
-    /// Made for the first query: a run that nobody asks anything does without.
-    session: Mutex<Option<Session>>,
+    asking: asking::Asking,
     model: Model,
     /// The last queries' vectors, the latest last.
     recent: Mutex<Vec<answer::Embedded>>,

@@ -345,7 +345,10 @@ fn refusal(error: SearchError) -> Refusal {
         SearchError::Store(_)
         | SearchError::Index(_)
         | SearchError::Keyword(_)
-        | SearchError::Model(_) => RefusalKind::Failed,
+        | SearchError::Model(_)
+        | SearchError::NoAnswer { .. }
+        | SearchError::Panicked
+        | SearchError::Thread(_) => RefusalKind::Failed,
         _ => RefusalKind::Invalid,
     };
     Refusal::new(kind, error.to_string())

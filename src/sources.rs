@@ -28,7 +28,7 @@ pub mod watch;
 pub use identity::Identity;
 pub use replay::replay;
 pub use roots::{Root, Roots, RootsError, resolved};
-pub use scan::{Doubt, Fate, ScanError, ScanReport, Scope, scan};
+pub use scan::{Doubt, Fate, ScanError, ScanReport, Scope, away, scan};
 pub use selection::{Looked, Rule, Selection, SelectionError, SkipReason, Verdict};
 pub use watch::{Event, Limits, Mode, PollReason, RescanReason, Watcher, watch};
 

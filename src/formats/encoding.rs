@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{DecoderResult, Encoding, UTF_8};
 
-use super::SourceMap;
 use super::source_map::MappedText;
+use super::{Charset, SourceMap};
 
 /// How many bytes look like text or not.
 const LOOK_BYTES: usize = 64 << 10;
@@ -94,12 +93,11 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], declared: Option<&'static Encoding>) -
     if is_utf8(bytes) {
         return decode_broken_utf8(bytes);
     }
-    let encoding = declared.filter(|e| *e != UTF_8).unwrap_or_else(|| {
-        let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
-        detector.feed(bytes, true);
-        detector.guess(None, Utf8Detection::Deny)
-    });
-    decode_legacy(bytes, encoding)
+    let declared = declared.filter(|encoding| *encoding != UTF_8);
+    decode_as(
+        bytes,
+        declared.map_or_else(|| Charset::guess(bytes), Charset),
+    )
 }
 
 fn decoded(text: MappedText, name: Option<&'static str>) -> Decoded<'static> {
@@ -152,7 +150,7 @@ fn decode_utf16(bytes: &[u8], order: Utf16) -> Decoded<'static> {
 }
 
 /// Feeds the decoder a byte at a time, which tells which bytes each character came from.
-fn decode_legacy(bytes: &[u8], encoding: &'static Encoding) -> Decoded<'static> {
+pub(crate) fn decode_as(bytes: &[u8], Charset(encoding): Charset) -> Decoded<'static> {
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let mut text = MappedText::default();
     let mut out = String::with_capacity(16);
@@ -269,7 +267,7 @@ mod tests {
         #[test]
         fn any_bytes_decode_as_the_library_does(bytes: Vec<u8>, encoding in encodings()) {
             let (expect, _) = encoding.decode_without_bom_handling(&bytes);
-            let decoded = decode_legacy(&bytes, encoding);
+            let decoded = decode_as(&bytes, Charset(encoding));
             prop_assert_eq!(&*decoded.text, &*expect);
             let map = decoded.map.unwrap();
             let mut end = 0;

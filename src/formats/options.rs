@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::{Format, Piece};
 
 /// Raised whenever the same bytes give other documents than before.
-const PARSER_VERSION: u32 = 1;
+const PARSER_VERSION: u32 = 2;
 /// Raised whenever the same documents give other chunks than before.
-const CHUNKER_VERSION: u32 = 3;
+const CHUNKER_VERSION: u32 = 4;
 
 /// How bytes become documents and documents become chunks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

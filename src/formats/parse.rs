@@ -1,6 +1,6 @@
 //! A content to its documents, whatever the format.
 
-use super::encoding::{decode, is_binary};
+use super::encoding::{decode, decode_as, is_binary};
 use super::failure::{At, failure};
 use super::{
     Document, Format, Kind, Language, Options, Parsed, Piece, SourceMap, csv, html, json, markdown,
@@ -39,27 +39,30 @@ pub fn parse(
     } else {
         None
     };
-    let decoded = decode(bytes, declared);
+    let decoded = match piece {
+        Piece::Encoded(charset) => decode_as(bytes, *charset),
+        _ => decode(bytes, declared),
+    };
     if format == Format::Csv {
         let mut parsed = csv::parse_csv(&decoded.text, options);
         if let Some(outer) = &decoded.map {
             for document in &mut parsed.documents {
                 document.range = outer.range(document.range.clone());
                 document.map = std::mem::take(&mut document.map).through(Some(outer.clone()));
+                name_encoding(document, decoded.name);
             }
         }
         return Ok(parsed);
     }
-    let document = match format {
+    let mut document = match format {
         Format::Html => html::parse_html(&decoded.text, decoded.map, bytes.len()),
         _ => whole(&decoded.text, decoded.map, format, piece, bytes.len()),
     };
-    let documents = document
-        .map(|document| name_encoding(document, decoded.name))
-        .into_iter()
-        .collect();
+    if let Some(document) = &mut document {
+        name_encoding(document, decoded.name);
+    }
     Ok(Parsed {
-        documents,
+        documents: document.into_iter().collect(),
         failures: Vec::new(),
     })
 }
@@ -105,14 +108,15 @@ fn whole(
     })
 }
 
-/// A text that is not UTF-8 says what it was taken for: a wrong guess can be seen.
-fn name_encoding(mut document: Document, name: Option<&str>) -> Document {
-    if let Some(name) = name {
+/// A text that is not UTF-8 says what it was taken for: a wrong guess can be seen. One that has something of that name keeps it.
+fn name_encoding(document: &mut Document, name: Option<&str>) {
+    if let Some(name) = name
+        && !document.metadata.contains("\"encoding\":")
+    {
         let rest = &document.metadata[1..];
         let comma = if rest == "}" { "" } else { "," };
         document.metadata = format!("{{\"encoding\":\"{name}\"{comma}{rest}");
     }
-    document
 }
 
 pub(crate) fn binary() -> Failure {

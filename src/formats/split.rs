@@ -20,6 +20,13 @@ const CODE_DEPTH_MAX: usize = 100;
 /// Bytes of code for a hundred steps of the parser, several times what real code needs. Where it is none, a grammar looks for a way
 /// out for as long as it is let.
 const BYTES_PER_ASK: usize = 64;
+/// Code is looked through for [`is_mostly_signs`] in pieces of this size.
+const SIGNS_BYTES: usize = 1 << 10;
+/// Fewer signs in such a piece are no matter.
+const SIGNS_MIN: usize = 64;
+/// So many lines are in a window of Markdown at most. The splitter weighs every one that is left for each chunk, so their number
+/// costs its square. Lines of the usual length reach the end of the window first.
+const MARKDOWN_LINES: usize = 2 << 10;
 /// So much of one line is in a window at most. The splitter looks for the end of line, sentence and word anew from each chunk
 /// on: a line costs the square of its length.
 const LINE_BYTES: usize = 8 << 10;
@@ -175,8 +182,29 @@ fn code_parts<'t>(
         .collect()
 }
 
+/// Whether some KiB is signs by two thirds. That is no code, and where a grammar finds an operator at every
+/// turn and nothing that it could belong to, it tries again from each of them: 16 KiB of `|-` take Python's half a minute, within
+/// the steps that it has. A sign that is repeated, as in a line of dashes, counts once.
+fn is_mostly_signs(text: &str) -> bool {
+    text.as_bytes().chunks(SIGNS_BYTES).any(|piece| {
+        let (mut signs, mut others, mut last) = (0, 0, 0);
+        for &byte in piece.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+            if !byte.is_ascii_punctuation() {
+                others += 1;
+            } else if byte != last {
+                signs += 1;
+            }
+            last = byte;
+        }
+        signs > (2 * others).max(SIGNS_MIN)
+    })
+}
+
 /// Whether the grammar makes nothing of it in reasonable time, or it is nested deeper than [`CODE_DEPTH_MAX`].
 fn is_beyond_splitting(text: &str, grammar: impl Into<tree_sitter::Language>) -> bool {
+    if is_mostly_signs(text) {
+        return true;
+    }
     let mut parser = tree_sitter::Parser::new();
     // Asked once for every hundred steps. Steps are counted, not seconds: the same text is cut in the same way everywhere.
     let mut asks_left = 50 + text.len() / BYTES_PER_ASK;
@@ -224,7 +252,7 @@ fn trim(text: &str, kind: Kind) -> (usize, &str) {
     (at, text[at..].trim_end())
 }
 
-/// Stretches of at most [`WINDOW_BYTES`] with at most [`LINE_BYTES`] of one line, cut after a line (in code after a block, if there
+/// Stretches of at most [`WINDOW_BYTES`] with at most [`LINE_BYTES`] of one line and [`MARKDOWN_LINES`] lines, cut after a line (in code after a block, if there
 /// is one), else after a sentence, a word, or a character.
 fn windows(text: &str, kind: Kind) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
@@ -242,8 +270,15 @@ fn window(rest: &str, kind: Kind) -> usize {
         Kind::Prose | Kind::Markdown => (WINDOW_BYTES, &["\n", " "]),
     };
     let head = &rest[..rest.floor_char_boundary(bytes)];
+    let lines = match kind {
+        Kind::Markdown => MARKDOWN_LINES,
+        Kind::Prose | Kind::Code(_) => usize::MAX,
+    };
     let mut line = 0;
-    for next in head.split_inclusive('\n') {
+    for (number, next) in head.split_inclusive('\n').enumerate() {
+        if number == lines {
+            return line;
+        }
         if next.len() > LINE_BYTES {
             let part = &next[..next.floor_char_boundary(LINE_BYTES)];
             return line + cut(part, &[". ", "? ", "! ", " "]);

@@ -13,6 +13,7 @@ use floodmark_operators::keys::Epoch;
 use super::IndexError;
 use super::faiss::Ann;
 use super::policy::Kind;
+use super::ranked::{Rank, Ranked};
 
 /// A live text and how near it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +24,7 @@ pub struct Hit {
     pub score: f32,
 }
 
-impl Hit {
+impl Rank for Hit {
     /// Best first; equal scores by label.
     fn order(&self, other: &Self) -> Ordering {
         other
@@ -369,26 +370,3 @@ fn exhaustive_from(rows: &Rows) -> usize {
         Kind::Hnsw { .. } | Kind::Ivf { .. } => rows.len() / 32,
     }
 }
-
-/// A hit in a heap whose greatest is the worst.
-struct Ranked(Hit);
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.order(&other.0)
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Ranked {}

@@ -33,7 +33,7 @@ use crate::ingest::hint::{Again, Hint, Known, once_more};
 use crate::ingest::ledger::Witness;
 use crate::ingest::memory::Pressure;
 use crate::ingest::progress::Progress;
-use crate::sources::{Found, Identity, ScanReport};
+use crate::sources::{Doubt, Found, Identity, ScanReport};
 use crate::store::row::FileRow;
 
 use entry::{Entry, Phase, Sighting};
@@ -49,6 +49,8 @@ pub enum Arrival {
     Gone(Name),
     /// This path could not be looked at: neither there nor gone.
     Unknown(Name),
+    /// This path is not there, and for this reason nobody can tell whether it is gone.
+    Kept(Name, Doubt),
     /// The scan `pass` is over.
     Scanned(u64, ScanReport),
     /// These files' rows are durable.
@@ -98,6 +100,8 @@ pub struct Queue {
     leaving: Vec<Hint>,
     /// Some that were kept are so no more, and were not counted since.
     released: bool,
+    /// More are kept than when they were last counted.
+    kept_more: bool,
     left: BTreeSet<PathKey>,
     fresh: VecDeque<Name>,
     bulk: VecDeque<Name>,
@@ -166,6 +170,7 @@ impl Queue {
             files: BTreeMap::new(),
             leaving: Vec::new(),
             released: false,
+            kept_more: false,
             left: BTreeSet::new(),
             fresh: VecDeque::new(),
             bulk: VecDeque::new(),
@@ -259,6 +264,7 @@ impl Queue {
                 }
             }
             Arrival::Unknown(name) => self.answered(&name),
+            Arrival::Kept(name, doubt) => self.keep(&name, doubt),
             Arrival::Scanned(pass, report) => self.scanned(pass, &report),
             Arrival::Committed(rows) => rows.into_iter().for_each(|row| self.committed(row)),
             Arrival::Retry(files) => files.into_iter().for_each(|file| self.retry(file)),
@@ -305,6 +311,8 @@ impl Queue {
         self.released |= entry.kept.take().is_some();
         let unfinished = std::mem::take(&mut entry.unfinished);
         entry.size = found.identity.size;
+        // A disk may go before it was read even once.
+        entry.last_seen.get_or_insert(found.identity);
         if let Some(pass) = pass {
             entry.seen = entry.seen.max(pass);
         }
@@ -384,6 +392,12 @@ impl Queue {
                 return (hints, false);
             };
             let entry = self.files.get_mut(&name).expect("what is in line is known");
+            if entry.is_away() && !entry.gone {
+                // Reading it could only fail, and say less than is known.
+                (entry.phase, entry.unfinished) = (Phase::Resting, true);
+                self.under_way -= 1;
+                continue;
+            }
             entry.phase = Phase::InFlight;
             entry.again = false;
             entry.sighting = Sighting::None;
@@ -484,7 +498,7 @@ impl Feed<Hint> for Queue {
         }
         self.wake_delayed();
         self.adapt(committed);
-        if self.released {
+        if self.released || self.kept_more {
             self.count_what_is_kept();
         }
         self.progress

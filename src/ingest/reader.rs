@@ -220,13 +220,15 @@ impl Reader {
     fn trouble(&self, hint: &Hint, trouble: Trouble) -> FileRow {
         let known = &hint.known;
         let attempt = hint.failures + 1;
-        // What was read of a version that turned out bad goes; the good one before it, as the user wishes.
+        // What was read of a version that turned out bad goes; the good one before it, as the user wishes. One that is away
+        // has not turned bad.
+        let is_away = matches!(trouble, Trouble::Away(_));
         let dead = || match self.on_bad {
-            OnBad::Keep => known.filled_slots(0).collect::<Vec<_>>(),
-            OnBad::Drop => known
+            OnBad::Drop if !is_away => known
                 .standing_slots()
                 .chain(known.filled_slots(0))
-                .collect(),
+                .collect::<Vec<_>>(),
+            OnBad::Keep | OnBad::Drop => known.filled_slots(0).collect(),
         };
         let trouble = match trouble {
             // Nothing of it is in the index that could be lost.

@@ -133,8 +133,21 @@ impl OpenFile {
     }
 }
 
+/// Whether anything but folders lies below. Folders that are left of it may be the places where disks were.
 fn holds_something(root: &Path) -> bool {
-    std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some())
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            continue; // what can't be listed shows nothing
+        };
+        for entry in entries.flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                _ => return true,
+            }
+        }
+    }
+    false
 }
 
 fn still(file: &File, identity: Identity) -> Result<(), Trouble> {

@@ -145,7 +145,8 @@ impl Walker {
                 },
                 recv(doubts) -> name => match name {
                     Ok(name) => {
-                        if self.0.look(name, None).is_break() {
+                        let doubted = std::iter::once(name).chain(doubts.try_iter());
+                        if self.0.answer(doubted.collect()).is_break() {
                             return;
                         }
                         continue;

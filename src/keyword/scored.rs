@@ -12,6 +12,7 @@ use super::held::Sums;
 use super::query::Wanted;
 use super::score::Bm25;
 use super::segment::Segment;
+use crate::index::{Rank, Ranked};
 
 /// A text that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,9 +23,9 @@ pub struct Hit {
     pub score: f32,
 }
 
-impl Hit {
+impl Rank for Hit {
     /// Best first; equal ones by label.
-    pub fn order(&self, other: &Self) -> Ordering {
+    fn order(&self, other: &Self) -> Ordering {
         (other.score.total_cmp(&self.score)).then(self.label.cmp(&other.label))
     }
 }
@@ -172,7 +173,7 @@ impl<'a> Scored<'a> {
 /// The best so far.
 struct Best {
     k: usize,
-    heap: BinaryHeap<Ranked>,
+    heap: BinaryHeap<Ranked<Hit>>,
 }
 
 impl Best {
@@ -205,26 +206,3 @@ impl Best {
         ranked.into_iter().map(|ranked| ranked.0).collect()
     }
 }
-
-/// A hit in a heap whose greatest is the worst.
-struct Ranked(Hit);
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.order(&other.0)
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Ranked {}

@@ -7,6 +7,7 @@ use floodmark_operators::keys::Epoch;
 
 use super::analyse::{Analyser, Languages, split};
 use super::{Change, Hit, SourceError, TextSource};
+use crate::index::Rank;
 
 /// splitmix64.
 pub(super) struct Random(pub u64);
@@ -200,7 +201,7 @@ impl Memory {
                 score: score as f32,
             })
             .collect();
-        hits.sort_by(Hit::order);
+        hits.sort_by(Rank::order);
         hits.truncate(k);
         hits
     }

@@ -188,14 +188,7 @@ impl Searcher {
             return Ok(vector);
         }
         drop(recent);
-        let vector = {
-            let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            let session = match &mut *slot {
-                Some(session) => session,
-                none => none.insert(self.model.session()?),
-            };
-            session.embed(&[text])?.swap_remove(0)
-        };
+        let vector = self.asking.vector(&self.model, text)?;
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= QUERIES_KEPT {
             recent.remove(0);

@@ -224,6 +224,21 @@ pub fn scan(
     walk.report
 }
 
+/// Why nobody could tell, if it was asked now, what became of a file below `root` that is not there: the root is missing, or
+/// empty. Ends at the first file that it finds.
+pub fn away(selection: &Selection, root: usize) -> Option<Doubt> {
+    let report = scan(selection, None, &Scope::Root(root), &mut |_| {
+        ControlFlow::Break(())
+    });
+    if report.roots_missing.contains(&root) {
+        Some(Doubt::RootMissing)
+    } else if report.roots_empty.contains(&root) {
+        Some(Doubt::Emptied)
+    } else {
+        None
+    }
+}
+
 /// A folder to be listed.
 struct Pending {
     path: PathBuf,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use floodmark_operators::keys::{ChunkHash, ContentHash, ContentKey, PathKey};
 use serde::{Deserialize, Serialize};
 
-use crate::formats::Format;
+use crate::formats::{Charset, Format};
 use crate::sources::Identity;
 
 /// One thing to make durable.
@@ -109,6 +109,9 @@ pub struct Resume {
     pub generation: u8,
     /// State of the running hash over segments' content hashes.
     pub content: Option<ContentHash>,
+    /// What its rows that are no UTF-8 are read in, once there was one.
+    #[serde(default)]
+    pub encoding: Option<Charset>,
 }
 
 /// Why something failed, in words for its owner.

@@ -1,14 +1,18 @@
 //! Random histories of a folder: after each round the index is what a computation from scratch says, and no text was
 //! embedded twice, whoever watched, however often it was restarted, with any number of workers.
+//!
+//! They run with `confirm-empty` and without. Without it, an input that is found empty keeps what was in it ([`restarted`] says
+//! so in a line). Of one that is watched that can't be computed from the files: whether each was seen leaving depends on how
+//! quick the watch was. So there, without `confirm-empty`, one file lies that no history touches, and the input is never empty.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use floodmark::worker::Mode;
+use floodmark::worker::{Mode, Options};
 use proptest::prelude::*;
 
-use super::support::{Asked, Place, Stop, Words, difference, wait};
+use super::support::{Asked, Expected, Place, Stop, Words, difference, wait};
 
 const FOLDERS: &[&str] = &["", "a", "a/deep", "b"];
 const NAMES: &[&str] = &[
@@ -144,6 +148,16 @@ fn rounds() -> impl Strategy<Value = Vec<Vec<Action>>> {
     prop::collection::vec(prop::collection::vec(action(), 1..10), 1..5)
 }
 
+/// Rounds between which everything is often deleted.
+fn rounds_that_empty() -> impl Strategy<Value = Vec<Vec<Action>>> {
+    let write = || (0usize..3, any::<u8>()).prop_map(|(file, seed)| Action::Write(file, seed));
+    let round = prop_oneof![
+        prop::collection::vec(write(), 1..4),
+        Just((0..3).map(Action::Delete).collect()),
+    ];
+    prop::collection::vec(round, 2..6)
+}
+
 /// Histories a test tries: `CASES` raises the number. A failing one is printed; the seed too, as `PROPTEST_RNG_SEED`.
 fn cases(few: u32) -> ProptestConfig {
     let cases = std::env::var("CASES")
@@ -166,16 +180,35 @@ fn embedded_once(asked: &Asked) {
     }
 }
 
-fn watched(workers: usize, rounds: &[Vec<Action>]) {
-    followed(workers, rounds.len(), |round, files| {
+/// The options of a run that takes an empty input for an answer, or does not.
+fn options(place: &Place, mode: Mode, workers: usize, confirm_empty: bool) -> Options {
+    let mut options = place.options(mode, workers);
+    options.sources.confirm_empty = confirm_empty;
+    options
+}
+
+/// Whether anything lies below but folders.
+fn holds_something(folder: &Path) -> bool {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(Result::unwrap)
+        .any(|entry| !entry.file_type().unwrap().is_dir() || holds_something(&entry.path()))
+}
+
+fn watched(workers: usize, confirm_empty: bool, rounds: &[Vec<Action>]) {
+    followed(workers, confirm_empty, rounds.len(), |round, files| {
         rounds[round].iter().for_each(|action| action.act(files));
     });
 }
 
 /// A run that watches, while `round` does something to the folder.
-fn followed(workers: usize, rounds: usize, round: impl Fn(usize, &Path)) {
+fn followed(workers: usize, confirm_empty: bool, rounds: usize, round: impl Fn(usize, &Path)) {
     let (place, asked) = (Place::new(), Asked::default());
-    let run = place.start(place.options(Mode::Watch, workers), &asked);
+    if !confirm_empty {
+        fs::write(place.files().join("stays.txt"), "the lighthouse").unwrap();
+    }
+    let options = options(&place, Mode::Watch, workers, confirm_empty);
+    let run = place.start(options, &asked);
     let handle = run.handle();
     let stop = Stop(handle.clone());
     for number in 0..rounds {
@@ -203,15 +236,17 @@ fn followed(workers: usize, rounds: usize, round: impl Fn(usize, &Path)) {
     embedded_once(&asked);
 }
 
-fn restarted(workers: &[usize], rounds: &[Vec<Action>]) {
+fn restarted(workers: &[usize], confirm_empty: bool, rounds: &[Vec<Action>]) {
     let (place, asked) = (Place::new(), Asked::default());
+    let mut expected = Expected::default();
     for (actions, workers) in rounds.iter().zip(workers.iter().cycle()) {
         actions.iter().for_each(|action| action.act(&place.files()));
-        place
-            .start(place.options(Mode::Once, *workers), &asked)
-            .join()
-            .unwrap();
-        place.is_right(&place.expected(&Words));
+        let options = options(&place, Mode::Once, *workers, confirm_empty);
+        place.start(options, &asked).join().unwrap();
+        if confirm_empty || holds_something(&place.files()) {
+            expected = place.expected(&Words);
+        }
+        place.is_right(&expected);
         embedded_once(&asked);
     }
 }
@@ -220,8 +255,8 @@ proptest! {
     #![proptest_config(cases(12))]
 
     #[test]
-    fn a_run_that_watches_follows_every_history(workers in prop::sample::select(vec![1usize, 3]), rounds in rounds()) {
-        watched(workers, &rounds);
+    fn a_run_that_watches_follows_every_history(workers in prop::sample::select(vec![1usize, 3]), confirm_empty: bool, rounds in rounds()) {
+        watched(workers, confirm_empty, &rounds);
     }
 }
 
@@ -229,8 +264,14 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
-    fn runs_between_the_rounds_give_the_same(workers in prop::sample::select(vec![[1usize, 3], [3, 1], [1, 1], [3, 3]]), rounds in rounds()) {
-        restarted(&workers, &rounds);
+    fn runs_between_the_rounds_give_the_same(workers in prop::sample::select(vec![[1usize, 3], [3, 1], [1, 1], [3, 3]]), confirm_empty: bool, rounds in rounds()) {
+        restarted(&workers, confirm_empty, &rounds);
+    }
+
+    /// A few files that come and go: the input is empty every other time.
+    #[test]
+    fn runs_between_rounds_that_empty_the_folder_keep_what_was_in_it(rounds in rounds_that_empty()) {
+        restarted(&[1], false, &rounds);
     }
 }
 
@@ -253,7 +294,7 @@ fn a_folder_that_takes_the_place_of_an_emptied_one_is_followed() {
         ]
     };
     let rounds: Vec<Vec<Action>> = (0..40).flat_map(round).collect();
-    watched(1, &rounds);
+    watched(1, true, &rounds);
 }
 
 /// Renames a folder away and back, before anybody has had the time to look.
@@ -270,7 +311,7 @@ fn a_folder_that_is_renamed_away_and_back_is_followed() {
         ]
     };
     let rounds: Vec<Vec<Action>> = (0..40).map(round).collect();
-    watched(1, &rounds);
+    watched(1, false, &rounds);
 }
 
 /// Several at once write, move and rename folders, each below a folder of his own that is renamed as well.
@@ -299,7 +340,7 @@ fn a_storm_of_renamed_folders_is_followed() {
             }
         }
     };
-    followed(3, 8, |round, files| {
+    followed(3, true, 8, |round, files| {
         std::thread::scope(|scope| {
             for number in 0..STORMS {
                 scope.spawn(move || storm((round * STORMS + number) as u64, files));

@@ -3,16 +3,20 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use floodmark::control::Client;
 use floodmark::ingest::hint::Known;
-use floodmark::ingest::queue::{Remembered, Standpoint};
+use floodmark::ingest::line::Line;
+use floodmark::ingest::queue::{Arrival, Remembered, Standpoint, WakerSlot};
 use floodmark::sources::{Doubt, SourceOptions};
 use floodmark::store::StoredFile;
-use floodmark::worker::{Mode, Options};
+use floodmark::worker::{Mode, Options, Run};
+use floodmark_operators::embed::{Embedder, Vector};
 use serde_json::Value;
 
-use super::support::{Asked, Place, Stop, Words, poll, wait};
+use super::support::{Asked, Place, STUCK, Stop, Words, fake_engine, poll, wait};
 
 /// One that holds three small files, and a way to index it that confirms nothing.
 fn place() -> Place {
@@ -145,6 +149,97 @@ fn a_run_says_what_it_keeps_and_no_longer_when_it_is_back() {
     place.is_right(&place.expected(&Words));
 }
 
+/// Says that it was asked, and answers once nobody holds the other end of the second channel any more.
+struct Held(Box<dyn Embedder>, Sender<()>, Receiver<()>);
+
+impl Embedder for Held {
+    fn embed(&mut self, texts: &[Arc<str>]) -> Vec<Result<Vector, String>> {
+        // A test that has failed listens no more.
+        let _ = self.1.send(());
+        let _ = self.2.recv();
+        self.0.embed(texts)
+    }
+}
+
+#[test]
+fn a_file_that_is_being_read_while_its_input_is_emptied_is_not_forgotten() {
+    let place = place();
+    index(&place, wary(&place, Mode::Once));
+    let ((told, asked), (hold, held)) = (unbounded(), bounded(0));
+    let mut engine = fake_engine(&Asked::default());
+    engine.embedders = engine
+        .embedders
+        .into_iter()
+        .map(|real| Box::new(Held(real, told.clone(), held.clone())) as Box<dyn Embedder>)
+        .collect();
+    fs::write(place.files().join("a.txt"), "what the flood left").unwrap();
+    let before = place.expected(&Words);
+    let options = wary(&place, Mode::Watch);
+    let run = Run::start(options, engine, Vec::new(), Arc::new(|why| panic!("{why}"))).unwrap();
+    let (handle, progress) = (run.handle(), run.handle().progress().clone());
+    let _stop = Stop(handle.clone());
+    asked.recv_timeout(STUCK).unwrap();
+    // It was read, and is not committed. All of it goes at once, and nobody sees a single file leaving.
+    fs::rename(place.files(), place.0.path().join("away")).unwrap();
+    fs::create_dir(place.files()).unwrap();
+    run.scouts().unwrap().rescan();
+    let all_are_kept = |behind: usize| {
+        wait(
+            "what is kept",
+            |until| progress.wait_for_commit(until),
+            || match &progress.kept()[..] {
+                [one]
+                    if one.files == 3
+                        && one.doubt == Doubt::Emptied
+                        && progress.files() == behind =>
+                {
+                    Ok(())
+                }
+                kept => Err(format!("{kept:?}, {} files behind", progress.files())),
+            },
+        );
+    };
+    all_are_kept(1);
+    drop(hold);
+    all_are_kept(0);
+    handle.stop();
+    run.join().unwrap();
+    place.is_right(&before);
+}
+
+#[test]
+fn a_path_that_a_walk_did_not_see_is_gone_only_where_its_input_holds_something() {
+    let place = place();
+    fs::create_dir(place.files().join("empty")).unwrap();
+    let options = wary(&place, Mode::Once);
+    let roots = floodmark::sources::Roots::resolve(&options.sources, &place.state()).unwrap();
+    let selection =
+        floodmark::sources::Selection::new(&options.sources, roots, &place.state()).unwrap();
+    let (arrivals, arrived) = unbounded();
+    let line = Line::new(Arc::new(selection), arrivals, WakerSlot::default());
+    let answers = |name: &str| {
+        let doubted = vec![(0, name.into())];
+        assert!(line.answer(doubted).is_continue());
+        match arrived.try_recv().unwrap() {
+            Arrival::Found(..) => "found",
+            Arrival::Gone(_) => "gone",
+            Arrival::Kept(_, Doubt::Emptied) => "emptied",
+            Arrival::Unknown(_) => "unknown",
+            _ => "another answer",
+        }
+    };
+    assert_eq!([answers("a.txt"), answers("none.txt")], ["found", "gone"]);
+    fs::remove_file(place.files().join("a.txt")).unwrap();
+    assert_eq!(answers("a.txt"), "gone");
+    // Folders may be where disks were.
+    fs::remove_dir_all(place.files().join("deep")).unwrap();
+    assert_eq!(answers("deep/b.txt"), "emptied");
+    fs::write(place.files().join(".hidden"), "").unwrap();
+    assert_eq!(answers("deep/b.txt"), "gone");
+    fs::remove_dir_all(place.files()).unwrap();
+    assert_eq!(answers("deep/b.txt"), "unknown");
+}
+
 #[test]
 fn a_file_that_was_to_be_tried_again_is_not_forgotten_with_its_disk() {
     let place = place();
@@ -170,7 +265,7 @@ fn a_file_that_was_to_be_tried_again_is_not_forgotten_with_its_disk() {
             retire: Vec::new(),
         })
     };
-    let key = super::support::fake_engine(&Asked::default()).key;
+    let key = fake_engine(&Asked::default()).key;
     let mut store = floodmark::store::Store::open(&place.state(), &key, || 0).unwrap();
     let epoch = store.upper();
     let rows = known(&place);

@@ -4,8 +4,9 @@ use std::io::{Read, Seek};
 
 use super::{Buffer, Mode, Segment, SegmentError, Segmenter};
 use crate::formats::csv::{self, RowEnd};
+use crate::formats::encoding::{is_binary, is_utf8, utf16};
 use crate::formats::failure::{count_lines, failure};
-use crate::formats::{Piece, json};
+use crate::formats::{Charset, Piece, json};
 
 /// Longest header. It is looked through anew for each segment.
 const HEADER_BYTES_MAX: usize = 1 << 20;
@@ -95,8 +96,31 @@ impl<R: Read + Seek> Segmenter<R> {
         &mut self,
         header: Header,
     ) -> Result<(Option<Segment>, Mode), SegmentError> {
-        let segment = self.cut_records(header.bytes.clone(), || RowEnd::new(header.delimiter))?;
+        let rows = || RowEnd::new(header.delimiter);
+        let mut segment = self.cut_records(header.bytes.clone(), rows)?;
+        if let Some(segment) = &mut segment {
+            self.tell_encoding(segment);
+        }
         Ok((segment, Mode::Rows(header)))
+    }
+
+    /// Rows that are no UTF-8 are read in one encoding wherever they lie in the file: what the first segment that has such rows
+    /// looks like. A few letters in a later one would be too little to tell by.
+    fn tell_encoding(&mut self, segment: &mut Segment) {
+        let bytes = &segment.bytes;
+        if segment.piece != Piece::Whole
+            || std::str::from_utf8(bytes).is_ok()
+            || utf16(bytes).is_some()
+            || is_utf8(bytes)
+            || is_binary(bytes)
+        {
+            return;
+        }
+        let charset = self.at.encoding;
+        let charset = charset.unwrap_or_else(|| Charset::guess(bytes));
+        self.at.encoding = Some(charset);
+        segment.next.encoding = Some(charset);
+        segment.piece = Piece::Encoded(charset);
     }
 
     /// The header, read from the beginning of the file.

@@ -250,6 +250,53 @@ fn what_a_grammar_nests_without_end_is_split_as_text() {
     }
 }
 
+/// Signs that a grammar would try for half a minute to make something of. What counts is that it is not asked.
+#[test]
+fn what_is_mostly_signs_is_split_as_text() {
+    for unit in [
+        "|-", "<!--", "- |-\n", "->", "<-", "[a]: ", "|-    ", "a|-<",
+    ] {
+        let hostile: String = unit.chars().cycle().take(CODE_WINDOW_BYTES).collect();
+        assert!(is_mostly_signs(&hostile), "{unit}");
+        // Also where the rest of the window is what people write.
+        let hidden = [include_str!("../split.rs"), &hostile[..2 * SIGNS_BYTES]].concat();
+        assert!(is_mostly_signs(&hidden), "{unit}");
+        let chunks = split(
+            &document(&hostile, Kind::Code(Language::Python)),
+            &ChunkOptions::default(),
+            &Words(9, 100),
+        );
+        let said: usize = chunks.iter().map(|chunk| chunk.text.len()).sum();
+        assert!(said * 2 > hostile.trim().len(), "{unit}: {said} bytes");
+    }
+    for code in [
+        include_str!("../split.rs"),
+        include_str!("../../dataflow.rs"),
+        &"// ---------------------------------------------------------------\n".repeat(99),
+        &"    /* ************************** */\n".repeat(99),
+        &"{ 0x12, 0x34, 0x56, 0x78 },\n".repeat(99),
+        &"#include <a/b.h>\n".repeat(99),
+        &"var n=e.x;return n?t(n[0]):(e={},t(e,n));".repeat(99),
+    ] {
+        assert!(!is_mostly_signs(code), "{code}");
+    }
+}
+
+#[test]
+fn a_window_of_markdown_has_so_many_lines_at_most() {
+    let text = "|-\n".repeat(WINDOW_BYTES / 3);
+    let mut end = 0;
+    for window in windows(&text, Kind::Markdown) {
+        assert_eq!(window.start, end);
+        assert!(text[window.clone()].lines().count() <= MARKDOWN_LINES);
+        end = window.end;
+    }
+    assert_eq!(end, text.len());
+    assert_eq!(windows(&text, Kind::Prose).count(), 1);
+    let usual = "A line as people write them in lists.\n".repeat(WINDOW_BYTES / 38);
+    assert_eq!(windows(&usual, Kind::Markdown).count(), 1);
+}
+
 #[test]
 fn a_word_that_is_more_tokens_in_parts_is_counted_anew() {
     let text = "abcdefghi".repeat(5);

@@ -23,16 +23,11 @@ impl Queue {
             Scope::Root(root) => name.0 == *root,
             Scope::Subtree { root, path } => name.0 == *root && name.1.starts_with(path),
         };
-        let mut kept_some = false;
         for (name, entry) in self.files.range_mut(start..) {
             if !walked(name) {
                 break;
             }
             if entry.seen >= pass || entry.gone || entry.moved || entry.phase == Phase::Moving {
-                continue;
-            }
-            if entry.phase == Phase::InFlight {
-                entry.sighting = entry.sighting.and(Sighting::Missed);
                 continue;
             }
             // Also of a file that is to be read again in any case: it may be gone all the same. Without any stat only its
@@ -46,6 +41,10 @@ impl Queue {
                 None => Fate::Unknown(Doubt::NotWalked),
             };
             match fate {
+                // Nobody knows whether the look that is under way was before or after. It is asked when that is known.
+                Fate::Gone if entry.phase == Phase::InFlight => {
+                    entry.sighting = entry.sighting.and(Sighting::Missed);
+                }
                 Fate::Gone => {
                     entry.seen = DOUBTED;
                     self.doubted += 1;
@@ -56,20 +55,8 @@ impl Queue {
                 Fate::Unknown(Doubt::NotWalked) => {}
                 Fate::Unknown(doubt) => {
                     entry.kept = Some(doubt);
-                    kept_some = true;
+                    self.kept_more = true;
                 }
-            }
-        }
-        // Not after every walk: there are many, of small folders, and this one looks at all files.
-        if kept_some {
-            self.count_what_is_kept();
-            for kept in self.progress.kept() {
-                tracing::warn!(
-                    input = %kept.input.display(),
-                    files = kept.files,
-                    "files are not there and stay in the index: {}",
-                    kept.doubt.advice()
-                );
             }
         }
         for error in &report.errors {
@@ -80,12 +67,40 @@ impl Queue {
         }
     }
 
-    /// Tells whoever asks which inputs have files that are not there and stay.
+    /// A file that a scan did not see is not there, and for this reason nobody can tell whether it is gone.
+    pub(super) fn keep(&mut self, name: &Name, doubt: Doubt) {
+        let is_doubted = self
+            .files
+            .get(name)
+            .is_some_and(|entry| entry.seen == DOUBTED);
+        self.answered(name);
+        // Else another thread has seen it meanwhile, or seen it leave.
+        if let Some(entry) = self.files.get_mut(name)
+            && is_doubted
+            && !entry.gone
+        {
+            entry.kept = Some(doubt);
+            self.kept_more = true;
+        }
+    }
+
+    /// Tells whoever asks which inputs have files that are not there and stay. Not after every walk: there are many, of small
+    /// folders, and this one looks at all files.
     pub(super) fn count_what_is_kept(&mut self) {
         let mut all = Vec::new();
         for (name, entry) in &self.files {
             if let Some(doubt) = &entry.kept {
                 Kept::count(&mut all, &self.roots[name.0], doubt);
+            }
+        }
+        if std::mem::take(&mut self.kept_more) {
+            for kept in &all {
+                tracing::warn!(
+                    input = %kept.input.display(),
+                    files = kept.files,
+                    "files are not there and stay in the index: {}",
+                    kept.doubt.advice()
+                );
             }
         }
         self.released = false;

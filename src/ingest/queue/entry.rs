@@ -29,7 +29,7 @@ pub(super) struct Entry {
     pub(super) moved: bool,
     /// To be said of it, since it was moved away.
     pub(super) letter: Option<Box<FileRow>>,
-    /// Where it was when it was last read: a disk that is away is told by that.
+    /// Where it was when it was last read, or else first seen: a disk that is away is told by that.
     pub(super) last_seen: Option<Identity>,
     pub(super) failures: u32,
     /// Texts of it that the model refused, and is to be asked for again.
@@ -44,6 +44,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Whether it is kept because its input is away, or all that was in it.
+    pub(super) fn is_away(&self) -> bool {
+        use Doubt::{DeviceAway, Emptied, RootMissing};
+        matches!(self.kept, Some(DeviceAway | Emptied | RootMissing))
+    }
+
     /// Whether it may have changed behind the last look and still have the same `stat`: many kernels' clock of files ticks every
     /// few milliseconds only.
     pub(super) fn may_have_changed_in_a_tick(&self, identity: Identity) -> bool {

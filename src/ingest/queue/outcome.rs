@@ -90,6 +90,7 @@ impl Queue {
             FileState::Touched => entry.known.identity = row.identity,
             FileState::Gone => {
                 entry.known = Known::default();
+                self.released |= entry.kept.take().is_some();
                 forget = entry.gone || !entry.again;
             }
             FileState::Moving => after = Some(MOVING_PAUSE),

@@ -93,6 +93,20 @@ impl Rig {
         }]));
     }
 
+    /// It was read, and lay where the folder is: on its device.
+    fn committed_here(&self, path: &str) {
+        let root = self.queue.roots[0].clone();
+        let folder = Identity::of(&std::fs::metadata(&root).unwrap());
+        self.hear(Arrival::Committed(vec![FileRow {
+            key: key(&root, Path::new(path)),
+            root,
+            path: path.into(),
+            identity: Some(folder),
+            state: indexed(),
+            retire: Vec::new(),
+        }]));
+    }
+
     /// What goes into the next epoch: path, and whether it is known to be gone. `None`: the queue is done.
     fn next(&mut self) -> Option<Vec<(String, bool)>> {
         let epoch = self.epoch;
@@ -196,31 +210,22 @@ fn emptied(rig: &Rig) -> ScanReport {
     crate::sources::scan(&rig.selection, None, &Scope::All, nothing)
 }
 
+fn kept(rig: &Rig) -> Vec<u64> {
+    let kept = rig.progress.kept();
+    kept.iter().map(|kept| kept.files).collect()
+}
+
 #[test]
 fn files_of_an_input_that_was_emptied_wait_for_somebody_to_say_so() {
     let mut rig = Rig::new();
     for path in ["a.md", "b.md"] {
         rig.found(path, 7, Some(1));
         assert_eq!(rig.next(), look(path));
-        // Where it was: on the device of the folder.
-        let root = rig.queue.roots[0].clone();
-        let folder = Identity::of(&std::fs::metadata(&root).unwrap());
-        rig.hear(Arrival::Committed(vec![FileRow {
-            key: key(&root, Path::new(path)),
-            root,
-            path: path.into(),
-            identity: Some(folder),
-            state: indexed(),
-            retire: Vec::new(),
-        }]));
+        rig.committed_here(path);
     }
     rig.hear(Arrival::Scanned(2, emptied(&rig)));
     assert_eq!(rig.next(), None, "nothing is to be done");
     assert!(rig.doubts.try_recv().is_err(), "nobody is to look");
-    let kept = |rig: &Rig| -> Vec<u64> {
-        let kept = rig.progress.kept();
-        kept.iter().map(|kept| kept.files).collect()
-    };
     assert_eq!(kept(&rig), [2]);
     // One of them was seen leaving, and is gone; of the other somebody says it.
     rig.hear(Arrival::Gone((0, "a.md".into())));
@@ -259,4 +264,70 @@ fn a_file_that_comes_back_while_it_is_forgotten_is_read() {
     rig.found("a.md", 8, None);
     rig.committed("a.md", FileState::Gone, None);
     assert_eq!(rig.next(), look("a.md"));
+}
+
+#[test]
+fn a_file_that_is_being_read_while_its_input_is_emptied_is_kept() {
+    let mut rig = Rig::new();
+    rig.found("a.md", 7, Some(1));
+    assert_eq!(rig.next(), look("a.md"));
+    rig.hear(Arrival::Scanned(2, emptied(&rig)));
+    assert_eq!(rig.next(), Some(Vec::new()));
+    assert_eq!(kept(&rig), [1], "before it is read");
+    // It was open, and could be read all the same.
+    rig.committed_here("a.md");
+    assert_eq!(rig.next(), None, "nothing is to be done");
+    assert!(rig.doubts.try_recv().is_err(), "nobody is to look");
+    assert_eq!(kept(&rig), [1]);
+}
+
+#[test]
+fn a_file_that_nothing_was_read_of_before_its_input_was_emptied_is_not_counted_as_kept() {
+    let mut rig = Rig::new();
+    rig.found("a.md", 7, Some(1));
+    assert_eq!(rig.next(), look("a.md"));
+    rig.hear(Arrival::Scanned(2, emptied(&rig)));
+    assert_eq!(rig.next(), Some(Vec::new()));
+    rig.committed("a.md", FileState::Gone, None);
+    assert_eq!(rig.next(), None);
+    assert_eq!(kept(&rig), [0; 0]);
+}
+
+#[test]
+fn a_file_that_waits_in_line_while_its_input_is_emptied_is_not_read_before_it_is_back() {
+    let mut rig = Rig::new();
+    rig.found("a.md", 7, Some(1));
+    assert_eq!(rig.next(), look("a.md"));
+    rig.committed_here("a.md");
+    rig.found("a.md", 8, None);
+    rig.hear(Arrival::Scanned(2, emptied(&rig)));
+    assert_eq!(rig.next(), Some(Vec::new()), "to read it could only fail");
+    assert_eq!(kept(&rig), [1]);
+    assert_eq!(rig.next(), None, "and nothing waits for it");
+    rig.found("a.md", 8, None);
+    assert_eq!(rig.next(), look("a.md"));
+    assert_eq!(kept(&rig), [0; 0]);
+}
+
+/// A walk that began before the input was emptied, and saw some of its files, doubts the others. By the time at which they are
+/// looked at nothing is there.
+#[test]
+fn a_doubt_that_is_answered_after_the_input_was_emptied_is_no_deletion() {
+    let mut rig = Rig::new();
+    for path in ["a.md", "b.md"] {
+        rig.found(path, 7, Some(1));
+        assert_eq!(rig.next(), look(path));
+        rig.committed(path, indexed(), Some(7));
+    }
+    rig.found("a.md", 7, Some(2));
+    rig.scanned(2);
+    assert_eq!(rig.next(), Some(Vec::new()));
+    assert_eq!(rig.doubts.try_recv(), Ok((0, "b.md".into())));
+    rig.hear(Arrival::Kept((0, "b.md".into()), Doubt::Emptied));
+    assert_eq!(rig.next(), None);
+    assert_eq!(kept(&rig), [1]);
+    // Of one that was seen again meanwhile the answer says nothing.
+    rig.hear(Arrival::Kept((0, "a.md".into()), Doubt::Emptied));
+    assert_eq!(rig.next(), None);
+    assert_eq!(kept(&rig), [1]);
 }

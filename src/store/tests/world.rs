@@ -293,6 +293,7 @@ impl World {
             line: 8,
             generation,
             content,
+            encoding: None,
         };
         file.resume = Some(resume.clone());
         file.standing = "partial";
