@@ -41,14 +41,32 @@ impl Engine {
     /// # Errors
     /// When ONNX Runtime can't make a session.
     pub fn enduring(model: &Model, endurance: Endurance) -> Result<Self, ModelError> {
+        Self::with(model, endurance, model.sessions())
+    }
+
+    /// The same for a run that may find nothing to embed, and ends then: the session that opening the model has made is there,
+    /// and each other one is made by the thread that is to use it, when there is something for it.
+    ///
+    /// # Errors
+    /// When ONNX Runtime can't make a session.
+    pub fn sparing(model: &Model, endurance: Endurance) -> Result<Self, ModelError> {
+        Self::with(model, endurance, 1)
+    }
+
+    /// With so many sessions made at once.
+    fn with(model: &Model, endurance: Endurance, made: usize) -> Result<Self, ModelError> {
         let ward = Arc::new(Ward::new(endurance, model.dimension()));
         let another = model.clone();
         let make: Make = Arc::new(move || match another.session() {
             Ok(session) => Ok(Box::new(session)),
             Err(error) => Err(error.to_string()),
         });
-        let guarded = |_| {
-            let guard = Guard::new(Box::new(model.session()?), make.clone(), ward.clone());
+        let guarded = |number| {
+            let first: Option<Box<dyn Oracle>> = match number < made {
+                true => Some(Box::new(model.session()?)),
+                false => None,
+            };
+            let guard = Guard::new(first, make.clone(), ward.clone());
             Ok(Box::new(guard) as Box<dyn Embedder>)
         };
         Ok(Self {

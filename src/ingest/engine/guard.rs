@@ -129,12 +129,13 @@ impl Attempt {
 }
 
 impl Guard {
-    /// `first` is asked for as long as it answers, then what `make` makes.
-    pub fn new(first: Box<dyn Oracle>, make: Make, ward: Arc<Ward>) -> Self {
+    /// `first` is asked for as long as it answers, then what `make` makes; without a first one `make` makes that too, when there
+    /// is something to ask.
+    pub fn new(first: Option<Box<dyn Oracle>>, make: Make, ward: Arc<Ward>) -> Self {
         Self {
             make,
             ward,
-            first: Some(first),
+            first,
             hand: None,
         }
     }

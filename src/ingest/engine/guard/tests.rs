@@ -82,7 +82,7 @@ impl Moody {
         let ward = Arc::new(Ward::new(endurance, 2));
         let another = self.clone();
         let make: Make = Arc::new(move || Ok(Box::new(another.clone())));
-        let guard = Guard::new(Box::new(self.clone()), make, ward.clone());
+        let guard = Guard::new(Some(Box::new(self.clone())), make, ward.clone());
         (guard, ward)
     }
 }
