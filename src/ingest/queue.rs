@@ -19,7 +19,8 @@ mod outcome;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -184,6 +185,7 @@ impl Queue {
             failed,
             starving: None,
         };
+        let mut entries: Vec<(Name, Entry)> = Vec::with_capacity(files.len());
         for remembered in files {
             let Remembered {
                 root,
@@ -192,10 +194,10 @@ impl Queue {
                 last_seen,
                 standpoint,
             } = remembered;
-            let Some(number) = queue.roots.iter().position(|input| *input == root) else {
+            let lies_below = |input: &PathBuf| input.as_os_str() == root.as_os_str();
+            let Some(number) = queue.roots.iter().position(lies_below) else {
                 continue;
             };
-            let name = (number, path);
             let size = known.identity.map_or(0, |identity| identity.size);
             let unfinished = known.filling.is_some();
             // Died in a run that did not move such files, or had no time to.
@@ -208,17 +210,16 @@ impl Queue {
                 size,
                 last_seen,
                 moved: standpoint == Standpoint::Moved,
+                unfinished: unfinished || stranded || standpoint == Standpoint::Retrying,
                 ..Entry::default()
             };
-            let unfinished = unfinished || stranded || standpoint == Standpoint::Retrying;
-            queue.files.insert(
-                name,
-                Entry {
-                    unfinished,
-                    ..entry
-                },
-            );
+            entries.push(((number, path), entry));
         }
+        // The order of the map, found with less work than it takes: then it is built in one go.
+        entries.sort_by(|((a, left), _), ((b, right), _)| {
+            a.cmp(b).then_with(|| by_parts(left).cmp(by_parts(right)))
+        });
+        queue.files = entries.into_iter().collect();
         queue
     }
 
@@ -293,8 +294,14 @@ impl Queue {
 
     fn found(&mut self, found: Found, pass: Option<u64>) {
         let name = (found.root, found.path);
-        self.answered(&name);
-        let entry = self.files.entry(name.clone()).or_default();
+        let entry = match self.files.get_mut(&name) {
+            Some(entry) => entry,
+            None => self.files.entry(name.clone()).or_default(),
+        };
+        if entry.seen == DOUBTED {
+            entry.seen = 0;
+            self.doubted -= 1;
+        }
         let busy = matches!(entry.phase, Phase::InFlight | Phase::Moving);
         let leaves = entry.moved || entry.phase == Phase::Moving;
         if leaves && entry.last_seen == Some(found.identity) {
@@ -439,6 +446,12 @@ impl Queue {
     fn settled(&self) -> bool {
         self.scanned && self.under_way == 0 && self.doubted == 0 && self.arrivals.is_empty()
     }
+}
+
+/// What orders relative paths as their parts do: what lies below a folder comes right behind it.
+fn by_parts(path: &Path) -> impl Iterator<Item = u8> + '_ {
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes.map(|byte| if *byte == b'/' { 0 } else { *byte })
 }
 
 /// Marks a file that is being looked at because a scan did not see it. Scans count from 1 and never get there.
