@@ -15,12 +15,12 @@
 
 mod absent;
 mod entry;
+mod files;
 mod outcome;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,6 +38,7 @@ use crate::sources::{Found, Identity, ScanReport};
 use crate::store::row::FileRow;
 
 use entry::{Entry, Phase, Sighting};
+use files::Files;
 
 /// Names a file: its root's number and its path below it.
 pub type Name = (usize, PathBuf);
@@ -94,7 +95,7 @@ struct Minted {
 /// Feeds the source of worker 0.
 pub struct Queue {
     roots: Vec<PathBuf>,
-    files: BTreeMap<Name, Entry>,
+    files: Files,
     /// To be taken out of the index in one epoch, and under way to that.
     leaving: Vec<Hint>,
     /// Some that were kept are so no more, and were not counted since.
@@ -164,7 +165,7 @@ impl Queue {
     ) -> Self {
         let mut queue = Self {
             roots,
-            files: BTreeMap::new(),
+            files: Files::default(),
             leaving: Vec::new(),
             released: false,
             left: BTreeSet::new(),
@@ -215,17 +216,13 @@ impl Queue {
             };
             entries.push(((number, path), entry));
         }
-        // The order of the map, found with less work than it takes: then it is built in one go.
-        entries.sort_by(|((a, left), _), ((b, right), _)| {
-            a.cmp(b).then_with(|| by_parts(left).cmp(by_parts(right)))
-        });
-        queue.files = entries.into_iter().collect();
+        queue.files = Files::of(entries);
         queue
     }
 
     /// Puts a file in line, unless it is there already.
     fn enqueue(&mut self, name: Name, fresh: bool) {
-        let entry = self.files.entry(name.clone()).or_default();
+        let entry = self.files.entry(&name);
         match entry.phase {
             Phase::InFlight | Phase::Moving => entry.again = true,
             Phase::Queued => {}
@@ -294,10 +291,7 @@ impl Queue {
 
     fn found(&mut self, found: Found, pass: Option<u64>) {
         let name = (found.root, found.path);
-        let entry = match self.files.get_mut(&name) {
-            Some(entry) => entry,
-            None => self.files.entry(name.clone()).or_default(),
-        };
+        let entry = self.files.entry(&name);
         if entry.seen == DOUBTED {
             entry.seen = 0;
             self.doubted -= 1;
@@ -446,12 +440,6 @@ impl Queue {
     fn settled(&self) -> bool {
         self.scanned && self.under_way == 0 && self.doubted == 0 && self.arrivals.is_empty()
     }
-}
-
-/// What orders relative paths as their parts do: what lies below a folder comes right behind it.
-fn by_parts(path: &Path) -> impl Iterator<Item = u8> + '_ {
-    let bytes = path.as_os_str().as_bytes().iter();
-    bytes.map(|byte| if *byte == b'/' { 0 } else { *byte })
 }
 
 /// Marks a file that is being looked at because a scan did not see it. Scans count from 1 and never get there.

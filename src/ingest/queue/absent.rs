@@ -17,14 +17,14 @@ impl Queue {
             Scope::Root(root) => (*root, PathBuf::new()),
             Scope::Subtree { root, path } => (*root, path.clone()),
         };
-        // Paths are ordered by their components, so what lies below a folder follows it.
+        // What lies below a folder follows it.
         let walked = |name: &Name| match &report.scope {
             Scope::All => true,
             Scope::Root(root) => name.0 == *root,
             Scope::Subtree { root, path } => name.0 == *root && name.1.starts_with(path),
         };
         let mut kept_some = false;
-        for (name, entry) in self.files.range_mut(start..) {
+        for (name, entry) in self.files.starting_at(&start) {
             if !walked(name) {
                 break;
             }
@@ -83,7 +83,7 @@ impl Queue {
     /// Tells whoever asks which inputs have files that are not there and stay.
     pub(super) fn count_what_is_kept(&mut self) {
         let mut all = Vec::new();
-        for (name, entry) in &self.files {
+        for (name, entry) in self.files.iter() {
             if let Some(doubt) = &entry.kept {
                 Kept::count(&mut all, &self.roots[name.0], doubt);
             }
