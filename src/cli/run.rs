@@ -69,10 +69,9 @@ pub(super) fn run_with(
     let endurance = setup::endurance(config);
     let engine = match mode {
         // The first change must not wait for a session.
-        Mode::Watch => Engine::enduring(&model, endurance),
+        Mode::Watch => Engine::enduring(&model, endurance).map_err(failed)?,
         Mode::Once | Mode::Replay => Engine::sparing(&model, endurance),
     };
-    let engine = engine.map_err(failed)?;
     let ward = engine.ward.clone();
     let (witness, commits) = follower();
     let roots = crate::sources::Roots::resolve(&options.sources, &options.state).map_err(failed)?;

@@ -169,6 +169,27 @@ fn a_broken_model_costs_waiting_and_no_text() {
 }
 
 /// A thread that hangs keeps its memory: so few are made that several such texts are found.
+/// Nobody knows before whether there will be anything for it, and memory may be short for a while.
+#[test]
+fn a_session_is_made_when_it_is_asked_and_no_text_is_blamed_where_that_fails() {
+    let model = Moody::default();
+    let (_, ward) = model.guarded(1);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let (another, counted) = (model.clone(), tries.clone());
+    let make: Make = Arc::new(move || match counted.fetch_add(1, Ordering::Relaxed) {
+        0..4 => Err("out of memory".to_owned()),
+        _ => Ok(Box::new(another.clone())),
+    });
+    let mut guard = Guard::new(None, make, ward.clone());
+    assert_eq!(tries.load(Ordering::Relaxed), 0);
+    let all = texts(&["a"]);
+    assert_eq!(refused(&all, &guard.embed(&all)), BTreeSet::new());
+    assert_eq!(tries.load(Ordering::Relaxed), 5);
+    guard.embed(&all);
+    assert_eq!(tries.load(Ordering::Relaxed), 5);
+    assert_eq!(ward.trouble(), None);
+}
+
 #[test]
 fn a_text_that_makes_the_model_hang_costs_two_threads() {
     let (mut guard, ward) = Moody::default().guarded(3);
