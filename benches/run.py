@@ -17,6 +17,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def main():
     others = {
         "search": lambda: search(programs["vector_view"], sizes, out),
         "peers": lambda: peers(programs["floodmark"], sizes, out),
-        "operators": lambda: operators(sizes["operators"], target, minutes(["operators"])),
+        "operators": lambda: operators(programs["operators"], sizes["operators"], out, minutes(["operators"])),
     }
     for name, work in others.items():
         if name in only:
@@ -148,9 +149,9 @@ def main():
 def build(with_operators):
     """The programs that are run: name → path. All that is compiled is compiled before the clock starts."""
     cargo = os.environ.get("CARGO", "cargo")
-    if with_operators and subprocess.run([*of_the_operators(), "--no-run"], cwd=TOP).returncode:
-        raise SystemExit("bench: the build of the operators' benches failed")
     asked = [cargo, "build", "--release", "--bin", "floodmark", "--bench", "end_to_end", "--bench", "vector_view"]
+    # One build for all: the features stay as they are, and nothing is compiled twice.
+    asked += ["--bench", "operators"] if with_operators else []
     built = subprocess.run(
         [*asked, "--message-format=json-render-diagnostics"], cwd=TOP, stdout=subprocess.PIPE, text=True
     )
@@ -331,24 +332,19 @@ def texts(count):
     return made
 
 
-def of_the_operators():
-    """By their names, in the whole workspace: its features stay as they are, and what is compiled stays good."""
-    asked = [os.environ.get("CARGO", "cargo"), "bench", "--workspace"]
-    for file in sorted((TOP / "operators" / "benches").glob("*.rs")):
-        asked += ["--bench", file.stem]
-    return asked
-
-
-def operators(flags, target, seconds):
-    if reason := child([*of_the_operators(), "--", *flags], seconds):
+def operators(program, flags, out, seconds):
+    home = out / "criterion"
+    # What an earlier run measured is not this one's.
+    shutil.rmtree(home, ignore_errors=True)
+    if reason := child([str(program), "--bench", *flags], seconds, {"CRITERION_HOME": str(home)}):
         raise Failed(reason)
-    return criterion(target)
+    return criterion(home)
 
 
-def criterion(target):
+def criterion(home):
     """Nanoseconds of what criterion has just measured: name → median."""
     found = {}
-    for file in sorted((target / "criterion").rglob("new/estimates.json")):
+    for file in sorted(home.rglob("new/estimates.json")):
         name = json.loads((file.parent / "benchmark.json").read_text())
         median = json.loads(file.read_text())["median"]["point_estimate"]
         found[name["full_id"]] = {"ns": median, "throughput": name.get("throughput")}

@@ -40,6 +40,7 @@ pub use runtime::{Runtime, RuntimeError};
 pub use tokens::TokenIds;
 
 use folder::{Folder, Graph};
+use onnx::Loaded;
 use tokens::Tokens;
 
 /// Which model, and how it is run. The default is the built-in model on the best device there is.
@@ -199,52 +200,35 @@ impl Model {
             Some(dir) => Folder::open(dir)?,
             None => builtin::folder()?,
         };
+        // Two things that take long and need nothing of each other.
+        let ((tokens, key), (runtime, (provider, first))) = beside(
+            || {
+                let tokens = read_tokenizer(&folder, options.max_tokens)?;
+                let key = key::of(&folder, tokens.id(), tokens.input_tokens_max())?;
+                Ok((tokens, key))
+            },
+            || {
+                let runtime = runtime::load(options.runtime.as_deref())?;
+                let chosen = devices::choose(options.device, |provider| {
+                    Loaded::load(runtime, &folder.graph, provider, &folder.steps_in_graph)
+                })?;
+                Ok((runtime, chosen))
+            },
+        )?;
         let Folder {
             name,
             graph,
-            tokenizer,
-            tokenizer_path,
             pooling,
-            lowercase,
+            steps_in_graph,
             ..
-        } = &folder;
-        let tokens =
-            Tokens::new(tokenizer, *lowercase, folder.input_tokens_max).map_err(|reason| {
-                ModelError::Invalid {
-                    path: tokenizer_path.clone(),
-                    reason,
-                }
-            })?;
-        let tokens = match options.max_tokens {
-            None => tokens,
-            Some(asked) => {
-                let (least, most) = (
-                    tokens.special_tokens() + 1,
-                    folder.positions_max.unwrap_or(usize::MAX),
-                );
-                if !(least..=most).contains(&asked) {
-                    return Err(ModelError::MaxTokens {
-                        model: name.clone(),
-                        asked,
-                        least,
-                        most,
-                    });
-                }
-                tokens.with_input_tokens_max(asked)
-            }
-        };
-        let pad_id = folder.pad_id.or_else(|| tokens.pad_id()).unwrap_or(0);
-        let key = key::of(&folder, tokens.id(), tokens.input_tokens_max())?;
+        } = folder;
         let recipe = Arc::new(Recipe {
+            pad_id: folder.pad_id.or_else(|| tokens.pad_id()).unwrap_or(0),
             tokens,
-            pooling: pooling.clone(),
-            steps_in_graph: folder.steps_in_graph.clone(),
-            pad_id,
+            pooling,
+            steps_in_graph,
         });
-        let runtime = runtime::load(options.runtime.as_deref())?;
-        let (provider, mut first) = devices::choose(options.device, |provider| {
-            Session::build(runtime, graph, provider, recipe.clone())
-        })?;
+        let mut first = first.with(recipe.clone());
         let path = graph.path();
         let probe = first
             .embed(&["flood mark"])
@@ -257,7 +241,6 @@ impl Model {
             (sessions, _) => sessions,
         };
         tracing::debug!(model = %key, %provider, sessions, runtime = %runtime.path().display(), "model opened");
-        let Folder { name, graph, .. } = folder;
         Ok(Self(Arc::new(Inner {
             name,
             key,
@@ -289,7 +272,8 @@ impl Model {
             recipe,
             ..
         } = &*self.0;
-        let mut session = Session::build(runtime, graph, *provider, recipe.clone())?;
+        let mut session =
+            Loaded::load(runtime, graph, *provider, &recipe.steps_in_graph)?.with(recipe.clone());
         session.expect_dimension(self.0.dimension);
         Ok(session)
     }
@@ -393,6 +377,50 @@ impl std::fmt::Debug for Model {
             .field("provider", &self.provider())
             .finish_non_exhaustive()
     }
+}
+
+/// The folder's tokenizer, which cuts at `asked` tokens instead of where the folder says, if it is asked to.
+fn read_tokenizer(folder: &Folder, asked: Option<usize>) -> Result<Tokens, ModelError> {
+    let tokens = Tokens::new(&folder.tokenizer, folder.lowercase, folder.input_tokens_max)
+        .map_err(|reason| ModelError::Invalid {
+            path: folder.tokenizer_path.clone(),
+            reason,
+        })?;
+    let Some(asked) = asked else {
+        return Ok(tokens);
+    };
+    let (least, most) = (
+        tokens.special_tokens() + 1,
+        folder.positions_max.unwrap_or(usize::MAX),
+    );
+    if !(least..=most).contains(&asked) {
+        return Err(ModelError::MaxTokens {
+            model: folder.name.clone(),
+            asked,
+            least,
+            most,
+        });
+    }
+    Ok(tokens.with_input_tokens_max(asked))
+}
+
+/// Both, at the same time if the system gives a thread. If both fail, `aside` says why.
+fn beside<A: Send, B>(
+    aside: impl Fn() -> Result<A, ModelError> + Sync,
+    here: impl FnOnce() -> Result<B, ModelError>,
+) -> Result<(A, B), ModelError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("tokenizer".into())
+            .spawn_scoped(scope, &aside);
+        let here = here();
+        let aside = match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(_no_thread) => aside(),
+        };
+        Ok((aside?, here?))
+    })
 }
 
 /// Reads a file, with its name in the error.

@@ -290,6 +290,23 @@ impl Run {
                 )?),
                 None => None,
             };
+            // First of all: the walk waits for nothing that the store says, and takes about as long as reading it.
+            let (doubts, doubted) = unbounded();
+            let line = Line::new(selection, handle.arrivals.clone(), handle.waker.clone());
+            scouts = match (source, options.mode) {
+                (Some(source), _) => {
+                    source.start(line, doubted)?;
+                    None
+                }
+                (None, Mode::Replay) => {
+                    let (found, report) = replay(line.selection());
+                    let pass = line.next_pass();
+                    let _ = line.send(Arrival::Found(found, Some(pass)));
+                    let _ = line.send(Arrival::Scanned(pass, report));
+                    None
+                }
+                (None, mode) => Some(Scouts::start(line, doubted, mode == Mode::Watch)?),
+            };
             let mut store = Store::open(&options.state, &engine.key, options.clock)?;
             let texts = store.without_vector()?;
             if !texts.is_empty() {
@@ -323,7 +340,6 @@ impl Run {
             } = recovery;
             let vectors = embedded.into_iter().map(Stored::Vector);
             let refused = refused.into_iter().map(Stored::Refused);
-            let (doubts, doubted) = unbounded();
             let pace = Pace {
                 in_flight: options.epochs_in_flight,
                 target_ms: options.epoch_target_ms,
@@ -364,21 +380,6 @@ impl Run {
                     .into_iter()
                     .map(|(hash, text)| (hash, once_more(text)))
                     .collect(),
-            };
-            let line = Line::new(selection, handle.arrivals.clone(), handle.waker.clone());
-            scouts = match (source, options.mode) {
-                (Some(source), _) => {
-                    source.start(line, doubted)?;
-                    None
-                }
-                (None, Mode::Replay) => {
-                    let (found, report) = replay(line.selection());
-                    let pass = line.next_pass();
-                    let _ = line.send(Arrival::Found(found, Some(pass)));
-                    let _ = line.send(Arrival::Scanned(pass, report));
-                    None
-                }
-                (None, mode) => Some(Scouts::start(line, doubted, mode == Mode::Watch)?),
             };
         }
         let stages = Stages {

@@ -2,7 +2,7 @@
 //!
 //! A batch is one rectangle of tokens: as wide as its longest text, and padding costs as much as text. So a batch is
 //! made around the longest waiting text *of the oldest epoch*, which is what holds the frontier back, and filled with the
-//! next shorter ones of *any* epoch until the rectangle is full.
+//! next shorter ones of *any* epoch until the rectangle is full, or the next one is so much shorter that it is cheaper on its own.
 //!
 //! ```
 //! use floodmark_operators::batch::Planner;
@@ -21,6 +21,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::keys::Epoch;
+
+/// A text joins a batch for at most this part of the budget as its padding. On a processor a batch of 256 tokens costs some four
+/// tokens more than its tokens do (docs/decisions/0016-ingestion.md); who asks for larger ones says that a batch is dear.
+const PADDING_SHARE: usize = 32;
 
 /// Texts that wait, by age and by length. All operations take logarithmic time.
 pub struct Planner<K> {
@@ -84,11 +88,13 @@ impl<K: Copy + Ord + Hash> Planner<K> {
             return Vec::new();
         };
         let rows = (self.budget_tokens / width.max(1)).max(1);
+        let narrowest = width.saturating_sub(self.budget_tokens / PADDING_SHARE);
         let mut batch = vec![first];
         batch.extend(
             self.by_length
                 .range(..=(width, first))
                 .rev()
+                .take_while(|(tokens, _)| *tokens >= narrowest)
                 .map(|(_, key)| *key)
                 .filter(|key| *key != first)
                 .take(rows - 1),
@@ -129,6 +135,7 @@ mod tests {
                 prop_assert!(batch.iter().any(|key| texts[*key].0 == oldest));
                 let width = batch.iter().map(|key| texts[*key].1).max().unwrap();
                 prop_assert!(batch.len() == 1 || width * batch.len() <= budget);
+                prop_assert!(batch.iter().all(|key| width - texts[*key].1 <= budget / PADDING_SHARE));
                 for key in batch {
                     prop_assert!(left.remove(&key), "{} twice, or after its removal", key);
                 }

@@ -31,6 +31,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::SyncActivator;
 
 use crate::batch::Planner;
@@ -244,7 +245,11 @@ pub fn embed<'scope>(
                     .session(&state.held[&epoch].0)
                     .give_iterator(rows.into_iter());
             }
-            state.settle(|epoch| wanted_open.less_equal(epoch) || texts_open.less_equal(epoch));
+            let first = |open: &MutableAntichain<Epoch>| open.frontier().first().copied();
+            let open_from = [first(wanted_open), first(texts_open)];
+            state.settle(open_from, |epoch| {
+                wanted_open.less_equal(epoch) || texts_open.less_equal(epoch)
+            });
         }
     });
     stream
@@ -265,6 +270,10 @@ struct State {
     pending: HashMap<ChunkHash, Pending>,
     /// Texts that arrived, with the last time at which they did: kept while somebody may still ask.
     texts: HashMap<ChunkHash, (Text, Epoch)>,
+    /// Some of them may be kept in vain.
+    untidy: bool,
+    /// The first times at which anything may still be wanted, and texts may come, when that was last looked at.
+    open_from: [Option<Epoch>; 2],
     /// How much of the embedders' backlog is this operator's.
     reported: usize,
     /// One capability for each time at which something may still come out, and how much that is.
@@ -286,6 +295,8 @@ impl State {
             refused: HashMap::new(),
             pending: HashMap::new(),
             texts: HashMap::new(),
+            untidy: false,
+            open_from: [Some(0); 2],
             reported: 0,
             held: BTreeMap::new(),
             out: BTreeMap::new(),
@@ -341,6 +352,7 @@ impl State {
         let tokens = text.tokens as usize;
         let kept = self.texts.entry(hash).or_insert((text, time));
         kept.1 = kept.1.max(time);
+        self.untidy = true;
         self.queue(hash, tokens);
     }
 
@@ -358,6 +370,7 @@ impl State {
         if !pending.running && pending.wanted.values().sum::<isize>() == 0 {
             let cancelled = self.pending.remove(&hash).expect("just seen");
             self.planner.remove(&hash);
+            self.untidy = true;
             if cancelled.refused {
                 self.refused.insert(hash, 0);
             }
@@ -469,7 +482,7 @@ impl State {
     }
 
     /// Lets go of times at which nothing more will come out, and of texts that nobody can ask for any more.
-    fn settle(&mut self, open: impl Fn(&Epoch) -> bool) {
+    fn settle(&mut self, open_from: [Option<Epoch>; 2], open: impl Fn(&Epoch) -> bool) {
         let (before, now) = (
             std::mem::replace(&mut self.reported, self.pending.len()),
             self.pending.len(),
@@ -478,8 +491,12 @@ impl State {
             .backlog
             .fetch_add(now.wrapping_sub(before), Ordering::Relaxed); // wraps around when it shrinks
         self.held.retain(|_, (_, outstanding)| *outstanding > 0);
-        let pending = &self.pending;
-        self.texts
-            .retain(|hash, (_, time)| open(time) || pending.contains_key(hash));
+        // Not after every batch that comes back: that would be all texts for each few of them.
+        let moved = std::mem::replace(&mut self.open_from, open_from) != open_from;
+        if std::mem::take(&mut self.untidy) || moved {
+            let pending = &self.pending;
+            self.texts
+                .retain(|hash, (_, time)| open(time) || pending.contains_key(hash));
+        }
     }
 }

@@ -65,10 +65,15 @@ pub(super) fn run_with(
     let lock = RunLock::acquire(&config.state)?;
     make_inputs(&options.sources)?;
     let model = announced(setup::model(config)?);
-    let engine = Engine::enduring(&model, setup::endurance(config)).map_err(failed)?;
+    let mode = options.mode;
+    let endurance = setup::endurance(config);
+    let engine = match mode {
+        // The first change must not wait for a session.
+        Mode::Watch => Engine::enduring(&model, endurance).map_err(failed)?,
+        Mode::Once | Mode::Replay => Engine::sparing(&model, endurance),
+    };
     let ward = engine.ward.clone();
     let (witness, commits) = follower();
-    let mode = options.mode;
     let roots = crate::sources::Roots::resolve(&options.sources, &options.state).map_err(failed)?;
     let selection = Selection::new(&options.sources, roots, &options.state).map_err(failed)?;
     let run = Run::start(options, engine, vec![witness], Arc::new(stop_now)).map_err(failed)?;

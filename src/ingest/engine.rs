@@ -41,20 +41,32 @@ impl Engine {
     /// # Errors
     /// When ONNX Runtime can't make a session.
     pub fn enduring(model: &Model, endurance: Endurance) -> Result<Self, ModelError> {
+        let made = |_| Ok(Some(Box::new(model.session()?) as Box<dyn Oracle>));
+        let sessions = (0..model.sessions())
+            .map(made)
+            .collect::<Result<_, ModelError>>()?;
+        Ok(Self::with(model, endurance, sessions))
+    }
+
+    /// The same for a run that may find nothing to embed, and ends then. Each session is made by the thread that is to use it, when
+    /// there is something for it; the first to ask gets the one that opening the model has made.
+    pub fn sparing(model: &Model, endurance: Endurance) -> Self {
+        let sessions = (0..model.sessions()).map(|_| None).collect();
+        Self::with(model, endurance, sessions)
+    }
+
+    /// A thread for each of `sessions`, which makes its own where there is none.
+    fn with(model: &Model, endurance: Endurance, sessions: Vec<Option<Box<dyn Oracle>>>) -> Self {
         let ward = Arc::new(Ward::new(endurance, model.dimension()));
         let another = model.clone();
         let make: Make = Arc::new(move || match another.session() {
             Ok(session) => Ok(Box::new(session)),
             Err(error) => Err(error.to_string()),
         });
-        let guarded = |_| {
-            let guard = Guard::new(Box::new(model.session()?), make.clone(), ward.clone());
-            Ok(Box::new(guard) as Box<dyn Embedder>)
-        };
-        Ok(Self {
-            embedders: (0..model.sessions())
-                .map(guarded)
-                .collect::<Result<_, ModelError>>()?,
+        let guarded =
+            |first| Box::new(Guard::new(first, make.clone(), ward.clone())) as Box<dyn Embedder>;
+        Self {
+            embedders: sessions.into_iter().map(guarded).collect(),
             tokens: Arc::new(model.clone()),
             tokenizer: model.tokenizer_id().to_owned(),
             key: ModelKey {
@@ -62,7 +74,7 @@ impl Engine {
                 dimension: model.dimension(),
             },
             ward: Some(ward),
-        })
+        }
     }
 }
 

@@ -15,10 +15,11 @@
 
 mod absent;
 mod entry;
+mod files;
 mod outcome;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,6 +38,7 @@ use crate::sources::{Doubt, Found, Identity, ScanReport};
 use crate::store::row::FileRow;
 
 use entry::{Entry, Phase, Sighting};
+use files::Files;
 
 /// Names a file: its root's number and its path below it.
 pub type Name = (usize, PathBuf);
@@ -95,7 +97,7 @@ struct Minted {
 /// Feeds the source of worker 0.
 pub struct Queue {
     roots: Vec<PathBuf>,
-    files: BTreeMap<Name, Entry>,
+    files: Files,
     /// To be taken out of the index in one epoch, and under way to that.
     leaving: Vec<Hint>,
     /// Some that were kept are so no more, and were not counted since.
@@ -167,7 +169,7 @@ impl Queue {
     ) -> Self {
         let mut queue = Self {
             roots,
-            files: BTreeMap::new(),
+            files: Files::default(),
             leaving: Vec::new(),
             released: false,
             kept_more: false,
@@ -189,6 +191,7 @@ impl Queue {
             failed,
             starving: None,
         };
+        let mut entries: Vec<(Name, Entry)> = Vec::with_capacity(files.len());
         for remembered in files {
             let Remembered {
                 root,
@@ -197,10 +200,10 @@ impl Queue {
                 last_seen,
                 standpoint,
             } = remembered;
-            let Some(number) = queue.roots.iter().position(|input| *input == root) else {
+            let lies_below = |input: &PathBuf| input.as_os_str() == root.as_os_str();
+            let Some(number) = queue.roots.iter().position(lies_below) else {
                 continue;
             };
-            let name = (number, path);
             let size = known.identity.map_or(0, |identity| identity.size);
             let unfinished = known.filling.is_some();
             // Died in a run that did not move such files, or had no time to.
@@ -213,23 +216,18 @@ impl Queue {
                 size,
                 last_seen,
                 moved: standpoint == Standpoint::Moved,
+                unfinished: unfinished || stranded || standpoint == Standpoint::Retrying,
                 ..Entry::default()
             };
-            let unfinished = unfinished || stranded || standpoint == Standpoint::Retrying;
-            queue.files.insert(
-                name,
-                Entry {
-                    unfinished,
-                    ..entry
-                },
-            );
+            entries.push(((number, path), entry));
         }
+        queue.files = Files::of(entries);
         queue
     }
 
     /// Puts a file in line, unless it is there already.
     fn enqueue(&mut self, name: Name, fresh: bool) {
-        let entry = self.files.entry(name.clone()).or_default();
+        let entry = self.files.entry(&name);
         match entry.phase {
             Phase::InFlight | Phase::Moving => entry.again = true,
             Phase::Queued => {}
@@ -299,8 +297,11 @@ impl Queue {
 
     fn found(&mut self, found: Found, pass: Option<u64>) {
         let name = (found.root, found.path);
-        self.answered(&name);
-        let entry = self.files.entry(name.clone()).or_default();
+        let entry = self.files.entry(&name);
+        if entry.seen == DOUBTED {
+            entry.seen = 0;
+            self.doubted -= 1;
+        }
         let busy = matches!(entry.phase, Phase::InFlight | Phase::Moving);
         let leaves = entry.moved || entry.phase == Phase::Moving;
         if leaves && entry.last_seen == Some(found.identity) {

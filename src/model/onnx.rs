@@ -27,28 +27,52 @@ struct Output {
     per_token: bool,
 }
 
-impl Session {
-    pub(super) fn build(
+/// A graph that is loaded, and what of it is used: a session but for the tokenizer, which is read meanwhile.
+pub(super) struct Loaded {
+    inner: ort::session::Session,
+    inputs: Vec<Input>,
+    output: Output,
+}
+
+impl Loaded {
+    /// `steps_in_graph`: see [`Recipe`].
+    pub(super) fn load(
         runtime: &Runtime,
         graph: &Graph,
         provider: Provider,
-        recipe: Arc<Recipe>,
+        steps_in_graph: &[String],
     ) -> Result<Self, ModelError> {
-        let refused = |reason: String| ModelError::Graph {
-            path: graph.path(),
-            reason,
-        };
         let (inner, inputs) = load(runtime, graph, provider)?;
-        let output = Output::choose(inner.outputs(), &recipe.steps_in_graph).map_err(refused)?;
+        let output = Output::choose(inner.outputs(), steps_in_graph).map_err(|reason| {
+            ModelError::Graph {
+                path: graph.path(),
+                reason,
+            }
+        })?;
         Ok(Self {
+            inner,
+            inputs,
+            output,
+        })
+    }
+
+    pub(super) fn with(self, recipe: Arc<Recipe>) -> Session {
+        let Self {
+            inner,
+            inputs,
+            output,
+        } = self;
+        Session {
             inner,
             recipe,
             inputs,
             output,
             dimension: None,
-        })
+        }
     }
+}
 
+impl Session {
     pub(super) fn expect_dimension(&mut self, dimension: usize) {
         self.dimension = Some(dimension);
     }

@@ -62,7 +62,8 @@ pub(crate) fn recovered(
                 .filter(|(_, content)| whole.contains(content))
                 .map(|(slot, content)| ((file.key, *slot), *content)),
         );
-        if !roots.iter().any(|root| **root == *file.root) {
+        // As bytes: paths are compared part by part, and there is one for each file.
+        if !(roots.iter()).any(|root| root.as_os_str() == file.root.as_os_str()) {
             elsewhere += 1;
             continue;
         }

@@ -16,6 +16,7 @@ mod words;
 use floodmark::formats::{Format, Options};
 
 use documents::{code, detect, document};
+#[allow(unused_imports)] // the corpus test's
 pub use pieces::grows;
 use pieces::{cuts, growth};
 use places::{config, control, embed, ignore_file, store};
@@ -28,6 +29,7 @@ pub struct Target {
     /// Reads them.
     pub run: fn(&[u8]),
     /// What such bytes are made of, for mutations.
+    #[allow(dead_code)] // the corpus test's
     pub words: &'static [&'static str],
 }
 

@@ -65,7 +65,7 @@ impl Model {
         let another = self.clone();
         let make: Make = Arc::new(move || Ok(Box::new(another.clone())));
         let guard = || {
-            let guard = Guard::new(Box::new(self.clone()), make.clone(), ward.clone());
+            let guard = Guard::new(Some(Box::new(self.clone())), make.clone(), ward.clone());
             Box::new(guard) as Box<dyn Embedder>
         };
         let engine = Engine {

@@ -108,6 +108,7 @@ enum Answer {
     Vectors(Vec<Vector>),
     Refused(String),
     Panicked(String),
+    NotMade(String),
 }
 
 /// How an attempt went.
@@ -115,6 +116,8 @@ enum Attempt {
     Good(Vec<Vector>),
     /// It answered, and not what it was asked for.
     Nonsense(String),
+    /// There is no session to ask: no text has anything to do with that.
+    Nobody(String),
     /// It did not answer. It may have been waited for in vain, which costs a thread for as long as it hangs.
     Silence {
         why: String,
@@ -129,12 +132,13 @@ impl Attempt {
 }
 
 impl Guard {
-    /// `first` is asked for as long as it answers, then what `make` makes.
-    pub fn new(first: Box<dyn Oracle>, make: Make, ward: Arc<Ward>) -> Self {
+    /// `first` is asked for as long as it answers, then what `make` makes; without a first one `make` makes that too, when there
+    /// is something to ask.
+    pub fn new(first: Option<Box<dyn Oracle>>, make: Make, ward: Arc<Ward>) -> Self {
         Self {
             make,
             ward,
-            first: Some(first),
+            first,
             hand: None,
         }
     }
@@ -174,6 +178,10 @@ impl Guard {
                 self.hand = Some(hand);
                 Attempt::Nonsense(reason)
             }
+            Ok(Answer::NotMade(reason)) => {
+                self.hand = Some(hand);
+                Attempt::Nobody(format!("no session of it can be made: {reason}"))
+            }
             Ok(Answer::Panicked(said)) => Attempt::silence(format!("it panicked: {said}")),
             Err(RecvTimeoutError::Disconnected) => {
                 Attempt::silence("its thread ended without a word".into())
@@ -205,7 +213,9 @@ impl Guard {
     fn is_well(&mut self) -> Result<(), String> {
         match self.attempt(&[PROBE.into()]) {
             Attempt::Good(_) => Ok(()),
-            Attempt::Nonsense(why) | Attempt::Silence { why, .. } => Err(why),
+            Attempt::Nonsense(why) | Attempt::Nobody(why) | Attempt::Silence { why, .. } => {
+                Err(why)
+            }
         }
     }
 }
@@ -230,6 +240,11 @@ impl Embedder for Guard {
                     for (result, vector) in results[part].iter_mut().zip(vectors) {
                         *result = Some(Ok(vector));
                     }
+                    continue;
+                }
+                Attempt::Nobody(why) => {
+                    ward.breaker.failed(&why);
+                    todo.push((part, silenced));
                     continue;
                 }
                 Attempt::Nonsense(reason) => (reason, false, 1),
@@ -285,13 +300,18 @@ impl Hand {
                 let answered = contain(|| {
                     let oracle = match &mut oracle {
                         Some(oracle) => oracle,
-                        none => none.insert(make()?),
+                        none => match make() {
+                            Ok(made) => none.insert(made),
+                            Err(reason) => return Answer::NotMade(reason),
+                        },
                     };
-                    oracle.vectors(&texts)
+                    match oracle.vectors(&texts) {
+                        Ok(vectors) => Answer::Vectors(vectors),
+                        Err(reason) => Answer::Refused(reason),
+                    }
                 });
                 let (answer, lost) = match answered {
-                    Ok(Ok(vectors)) => (Answer::Vectors(vectors), false),
-                    Ok(Err(reason)) => (Answer::Refused(reason), false),
+                    Ok(answer) => (answer, false),
                     Err(said) => (Answer::Panicked(said), true),
                 };
                 if done.send(answer).is_err() || lost {

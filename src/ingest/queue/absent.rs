@@ -17,13 +17,13 @@ impl Queue {
             Scope::Root(root) => (*root, PathBuf::new()),
             Scope::Subtree { root, path } => (*root, path.clone()),
         };
-        // Paths are ordered by their components, so what lies below a folder follows it.
+        // What lies below a folder follows it.
         let walked = |name: &Name| match &report.scope {
             Scope::All => true,
             Scope::Root(root) => name.0 == *root,
             Scope::Subtree { root, path } => name.0 == *root && name.1.starts_with(path),
         };
-        for (name, entry) in self.files.range_mut(start..) {
+        for (name, entry) in self.files.starting_at(&start) {
             if !walked(name) {
                 break;
             }
@@ -88,7 +88,7 @@ impl Queue {
     /// folders, and this one looks at all files.
     pub(super) fn count_what_is_kept(&mut self) {
         let mut all = Vec::new();
-        for (name, entry) in &self.files {
+        for (name, entry) in self.files.iter() {
             if let Some(doubt) = &entry.kept {
                 Kept::count(&mut all, &self.roots[name.0], doubt);
             }

@@ -82,7 +82,7 @@ impl Moody {
         let ward = Arc::new(Ward::new(endurance, 2));
         let another = self.clone();
         let make: Make = Arc::new(move || Ok(Box::new(another.clone())));
-        let guard = Guard::new(Box::new(self.clone()), make, ward.clone());
+        let guard = Guard::new(Some(Box::new(self.clone())), make, ward.clone());
         (guard, ward)
     }
 }
@@ -166,6 +166,28 @@ fn a_broken_model_costs_waiting_and_no_text() {
         assert_eq!(refused(&all, &results), BTreeSet::new());
         assert_eq!(ward.trouble(), None);
     }
+}
+
+/// Nobody knows before whether there will be anything for it, and memory may be short for a while.
+#[test]
+fn a_session_is_made_when_it_is_asked_and_no_text_is_blamed_where_that_fails() {
+    let model = Moody::default();
+    let (_, ward) = model.guarded(1);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let (another, counted) = (model.clone(), tries.clone());
+    let make: Make = Arc::new(move || match counted.fetch_add(1, Ordering::Relaxed) {
+        // An odd number: the text is asked for when it fails, and the probe when it does no longer.
+        0..3 => Err("out of memory".to_owned()),
+        _ => Ok(Box::new(another.clone())),
+    });
+    let mut guard = Guard::new(None, make, ward.clone());
+    assert_eq!(tries.load(Ordering::Relaxed), 0);
+    let all = texts(&["a"]);
+    assert_eq!(refused(&all, &guard.embed(&all)), BTreeSet::new());
+    assert_eq!(tries.load(Ordering::Relaxed), 4);
+    guard.embed(&all);
+    assert_eq!(tries.load(Ordering::Relaxed), 4);
+    assert_eq!(ward.trouble(), None);
 }
 
 /// A thread that hangs keeps its memory: so few are made that several such texts are found.

@@ -18,15 +18,10 @@ fn plan() -> usize {
     batches
 }
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("operators");
     group.throughput(Throughput::Elements(TEXTS));
     group.bench_function("batch", |bencher| bencher.iter(plan));
     group.finish();
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

@@ -1,14 +1,14 @@
 //! Slots that get a content, half of them for the second time.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use criterion::Criterion;
 use floodmark_operators::keys::PathKey;
 use floodmark_operators::upsert::upsert;
 use timely::dataflow::operators::Probe;
 
-fn measure(criterion: &mut Criterion) {
+use super::rig;
+
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let record = |number: u64| {
         let path = PathKey::of(&[&(number % (rig::RECORDS / 2)).to_le_bytes()]);
         ((path, 0), Some(rig::content(number)))
@@ -16,10 +16,4 @@ fn measure(criterion: &mut Criterion) {
     rig::measure(criterion, "upsert", record, |stream| {
         upsert(stream).inner.probe().0
     });
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

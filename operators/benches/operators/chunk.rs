@@ -1,8 +1,5 @@
 //! Fresh contents of four chunks to the pool and back; the cutting itself costs little more than the hashes.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use std::sync::{Arc, LazyLock};
 
 use criterion::Criterion;
@@ -14,6 +11,8 @@ use floodmark_operators::offload::Pool;
 use floodmark_operators::parse::{Parsed, Reading};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
+
+use super::rig;
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new("chunk", 2).expect("two threads"));
 
@@ -33,7 +32,8 @@ impl Chunk for Four {
     }
 }
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let record = |number| Parsed {
         content: rig::content(number),
         place: number,
@@ -48,10 +48,4 @@ fn measure(criterion: &mut Criterion) {
         };
         chunk(stream, memo, Arc::new(Four(text)), &POOL).probe().0
     });
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

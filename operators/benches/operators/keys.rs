@@ -3,7 +3,8 @@
 use criterion::{Criterion, Throughput};
 use floodmark_operators::keys::{ContentHash, PathKey};
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let bytes = vec![7u8; 64 * 1024];
     let mut group = criterion.benchmark_group("operators");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
@@ -15,10 +16,4 @@ fn measure(criterion: &mut Criterion) {
         bencher.iter(|| PathKey::of(&[b"/home/someone/notes", b"2025/tides.md"]));
     });
     group.finish();
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

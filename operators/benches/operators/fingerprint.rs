@@ -1,8 +1,5 @@
 //! Hints to the pool and findings back; the looking itself costs nothing here.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use std::sync::{Arc, LazyLock};
 
 use criterion::Criterion;
@@ -10,6 +7,8 @@ use floodmark_operators::fingerprint::{Finding, Fingerprint, fingerprint};
 use floodmark_operators::keys::PathKey;
 use floodmark_operators::offload::Pool;
 use timely::dataflow::operators::Probe;
+
+use super::rig;
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new("look", 2).expect("two threads"));
 
@@ -30,17 +29,12 @@ impl Fingerprint for Look {
     }
 }
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     rig::measure(
         criterion,
         "fingerprint",
         |number| number,
         |stream| fingerprint(stream, Arc::new(Look), &POOL).probe().0,
     );
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

@@ -1,8 +1,5 @@
 //! Records to a pool and back, one job each.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use std::sync::LazyLock;
 
 use criterion::Criterion;
@@ -10,9 +7,12 @@ use floodmark_operators::offload::{Pool, offload};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Probe;
 
+use super::rig;
+
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new("squares", 2).expect("two threads"));
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     rig::measure(
         criterion,
         "offload",
@@ -23,10 +23,4 @@ fn measure(criterion: &mut Criterion) {
                 .0
         },
     );
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

@@ -1,8 +1,5 @@
 //! Texts planned into batches, to the embedders' threads and back; the model itself costs nothing here.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use std::sync::{Arc, LazyLock};
 
 use criterion::Criterion;
@@ -10,6 +7,8 @@ use differential_dataflow::AsCollection;
 use floodmark_operators::embed::{Embedder, Embedders, Stored, Text, Vector, embed};
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Probe, ToStream};
+
+use super::rig;
 
 struct Same(Vector);
 
@@ -24,7 +23,8 @@ static EMBEDDERS: LazyLock<Embedders> = LazyLock::new(|| {
     Embedders::new(vec![Same(vector.clone()), Same(vector)]).expect("two threads")
 });
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let record = |number| {
         let text = Text {
             text: "a text of some tokens".into(),
@@ -48,10 +48,4 @@ fn measure(criterion: &mut Criterion) {
         .probe()
         .0
     });
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

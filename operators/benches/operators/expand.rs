@@ -1,8 +1,5 @@
 //! Contents of four chunks each.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use criterion::Criterion;
 use differential_dataflow::AsCollection;
 use floodmark_operators::expand::expand;
@@ -11,7 +8,10 @@ use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Map;
 
-fn measure(criterion: &mut Criterion) {
+use super::rig;
+
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let record = |number| {
         let chunks: Vec<_> = (0..4).map(|at| rig::chunk_hash(number * 4 + at)).collect();
         (rig::content(number), number / rig::EPOCH, chunks)
@@ -27,10 +27,4 @@ fn measure(criterion: &mut Criterion) {
             .probe()
             .0
     });
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

@@ -69,15 +69,10 @@ fn round_trips() {
     });
 }
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("operators");
     group.throughput(Throughput::Elements(EPOCHS));
     group.bench_function("source, epochs of one", |bencher| bencher.iter(round_trips));
     group.finish();
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

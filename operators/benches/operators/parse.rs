@@ -1,8 +1,5 @@
 //! Distinct contents to the pool and back, none known; the parsing itself costs nothing here.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use std::sync::{Arc, LazyLock};
 
 use criterion::Criterion;
@@ -12,6 +9,8 @@ use floodmark_operators::offload::Pool;
 use floodmark_operators::parse::{Found, Parse, parse};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
+
+use super::rig;
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new("parse", 2).expect("two threads"));
 
@@ -26,7 +25,8 @@ impl Parse for Same {
     }
 }
 
-fn measure(criterion: &mut Criterion) {
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let record = |number| Found {
         content: rig::content(number),
         bytes: number,
@@ -36,10 +36,4 @@ fn measure(criterion: &mut Criterion) {
         let memo = Memo::new(ProbeHandle::new());
         parse(stream, memo, Arc::new(Same), &POOL).probe().0
     });
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }

@@ -1,6 +1,4 @@
-//! Records through one operator on one worker, start to end: what every bench here measures.
-
-#![allow(dead_code)] // each bench uses a part of it
+//! Records through one operator on one worker, start to end: what nearly every bench here measures.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use floodmark_operators::keys::{ChunkHash, ContentKey, Epoch};

@@ -1,8 +1,5 @@
 //! Contents learned and looked up.
 
-#[path = "shared/rig.rs"]
-mod rig;
-
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
@@ -10,7 +7,10 @@ use floodmark_operators::keys::ChunkHash;
 use floodmark_operators::memo::Memo;
 use timely::dataflow::ProbeHandle;
 
-fn measure(criterion: &mut Criterion) {
+use super::rig;
+
+/// Adds it to what is measured.
+pub fn measure(criterion: &mut Criterion) {
     let chunks: Arc<[ChunkHash]> = (0..4).map(rig::chunk_hash).collect();
     let contents: Vec<_> = (0..rig::RECORDS).map(rig::content).collect();
     let mut group = criterion.benchmark_group("operators");
@@ -28,10 +28,4 @@ fn measure(criterion: &mut Criterion) {
         });
     });
     group.finish();
-}
-
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion);
-    criterion.final_summary();
 }
