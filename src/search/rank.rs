@@ -99,9 +99,9 @@ impl Ranking<'_> {
     pub fn first(&self, wanted: usize) -> Result<Order, SearchError> {
         let mut order = Order::default();
         let mut seen = Seen::default();
-        // A document may have several of the best chunks.
+        // A document may have several of the best chunks. What a graph of neighbours is asked for is what it costs.
         let mut depth = if self.documents.is_some() {
-            2 * DEPTH
+            DEPTH * 3 / 2
         } else {
             DEPTH
         };
