@@ -65,7 +65,9 @@ pub(super) fn run_with(
     let lock = RunLock::acquire(&config.state)?;
     make_inputs(&options.sources)?;
     let model = announced(setup::model(config)?);
-    let engine = Engine::enduring(&model, setup::endurance(config)).map_err(failed)?;
+    let keeper = setup::keeper(config, &model)?;
+    let engine =
+        Engine::keeping(&model, setup::endurance(config), keeper.clone()).map_err(failed)?;
     let ward = engine.ward.clone();
     let (witness, commits) = follower();
     let mode = options.mode;
@@ -78,6 +80,12 @@ pub(super) fn run_with(
     let _stop = signals::install(move || stop(&stopping, ailing), reload)
         .map_err(|error| CliError::Failed(format!("can't handle signals: {error}")))?;
     let searcher = setup::searcher(config, &model, false)?;
+    if let Some(keeper) = &keeper {
+        let reader = searcher.reader().clone();
+        let live = move || reader.snapshot().and_then(|store| store.live_hashes());
+        keeper.prune(move || live().map_err(|error| error.to_string()));
+        searcher.keep_with(keeper.clone());
+    }
     let view = keep_fresh(searcher.clone(), commits).map_err(failed)?;
     let service = Arc::new(Service {
         handle,
@@ -105,6 +113,9 @@ pub(super) fn run_with(
     drop(meter);
     drop(server);
     let _ended = view.join();
+    if let Some(keeper) = keeper {
+        keeper.close();
+    }
     let status = service::stored_status(searcher.reader(), &config.state).map_err(failed)?;
     tracing::info!(
         epoch = status.epoch,

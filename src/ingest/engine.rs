@@ -7,9 +7,11 @@ use floodmark_operators::embed::{Embedder, Vector};
 use crate::formats::TokenOffsets;
 use crate::model::{EmbedError, Model, ModelError, Session};
 use crate::store::ModelKey;
+use crate::token_store::Keeper;
 
 mod breaker;
 mod guard;
+mod keeping;
 
 pub use guard::{Endurance, Guard, Make, Oracle, Ward};
 
@@ -41,14 +43,28 @@ impl Engine {
     /// # Errors
     /// When ONNX Runtime can't make a session.
     pub fn enduring(model: &Model, endurance: Endurance) -> Result<Self, ModelError> {
+        Self::keeping(model, endurance, None)
+    }
+
+    /// The same; `keeper` is given the token vectors of all that is embedded.
+    ///
+    /// # Errors
+    /// When ONNX Runtime can't make a session.
+    pub fn keeping(
+        model: &Model,
+        endurance: Endurance,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Result<Self, ModelError> {
+        let oracle = move |session| keeping::oracle(session, keeper.as_ref());
+        let (oracle, first) = (oracle.clone(), oracle);
         let ward = Arc::new(Ward::new(endurance, model.dimension()));
         let another = model.clone();
         let make: Make = Arc::new(move || match another.session() {
-            Ok(session) => Ok(Box::new(session)),
+            Ok(session) => Ok(oracle(session)),
             Err(error) => Err(error.to_string()),
         });
         let guarded = |_| {
-            let guard = Guard::new(Box::new(model.session()?), make.clone(), ward.clone());
+            let guard = Guard::new(first(model.session()?), make.clone(), ward.clone());
             Ok(Box::new(guard) as Box<dyn Embedder>)
         };
         Ok(Self {
@@ -69,13 +85,17 @@ impl Engine {
 impl Oracle for Session {
     fn vectors(&mut self, texts: &[Arc<str>]) -> Result<Vec<Vector>, String> {
         let all: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.embed(&all).map_err(|error| match error {
-            // Which text of the batch it is found out by asking for each.
-            EmbedError::Tokenizer { reason, .. } => format!("it can't be tokenised: {reason}"),
-            EmbedError::NoTokens { .. } => "it has no tokens".into(),
-            EmbedError::NotFinite { reason, .. } => format!("its vector is not usable: {reason}"),
-            error => error.to_string(),
-        })
+        self.embed(&all).map_err(reason)
+    }
+}
+
+/// Which text of the batch it is found out by asking for each.
+fn reason(error: EmbedError) -> String {
+    match error {
+        EmbedError::Tokenizer { reason, .. } => format!("it can't be tokenised: {reason}"),
+        EmbedError::NoTokens { .. } => "it has no tokens".into(),
+        EmbedError::NotFinite { reason, .. } => format!("its vector is not usable: {reason}"),
+        error => error.to_string(),
     }
 }
 
