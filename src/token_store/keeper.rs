@@ -16,7 +16,7 @@ const WAITING: usize = 256;
 /// Texts of a transaction, about.
 const TOGETHER: usize = 256;
 /// So much of the disk is left to what matters more than a cache.
-pub(super) const FREE_MIN: u64 = 1 << 30;
+const FREE_MIN: u64 = 256 << 20;
 /// How long the end waits for what is not written yet.
 const LAST_CHANCE: Duration = Duration::from_secs(10);
 
@@ -48,7 +48,7 @@ impl Keeper {
     }
 
     /// The same, with another limit to what is left of the disk.
-    pub(super) fn start_with(
+    pub(crate) fn start_with(
         state: &Path,
         model: &str,
         free_min: u64,
