@@ -20,6 +20,8 @@ use floodmark_operators::keys::ChunkHash;
 
 use file::Shelf;
 pub use keeper::Keeper;
+#[cfg(test)]
+pub(crate) use keeper::Limits;
 pub use quantised::Quantised;
 
 /// The file in a state folder.

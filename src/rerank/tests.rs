@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::*;
 use crate::ingest::engine::{Endurance, Engine};
 use crate::model::tests::builtin;
-use crate::token_store::{Keeper, Place, Quantised, hash};
+use crate::token_store::{Keeper, Limits, Place, Quantised, hash};
 
 const AMPLE: Duration = Duration::from_secs(120);
 
@@ -108,7 +108,11 @@ fn a_folder_that_is_no_cross_encoder_is_refused_with_a_reason() {
 /// A place for token vectors, and those that `write` gave to the keeper.
 fn kept(write: impl FnOnce(&Arc<Keeper>)) -> (tempfile::TempDir, Place) {
     let dir = tempfile::tempdir().unwrap();
-    let keeper = Keeper::start_with(dir.path(), builtin().key(), 0).unwrap();
+    let limits = Limits {
+        free: 0,
+        ..Limits::default()
+    };
+    let keeper = Keeper::start_with(dir.path(), builtin().key(), limits).unwrap();
     write(&keeper);
     keeper.close();
     assert_eq!(keeper.left_out(), 0);
@@ -184,7 +188,11 @@ fn what_was_kept_is_not_made_again_and_what_was_not_is_made_and_kept() {
         ]);
     });
     let reranker = Reranker::open(&Kind::MaxSim, builtin()).unwrap();
-    let keeper = Keeper::start_with(dir.path(), builtin().key(), 0).unwrap();
+    let limits = Limits {
+        free: 0,
+        ..Limits::default()
+    };
+    let keeper = Keeper::start_with(dir.path(), builtin().key(), limits).unwrap();
     let known = place.look(Some(keeper.clone()));
     let query = "hose of the dishwasher";
     let found = reranker.score_knowing(&known, query, &candidates(&texts), AMPLE);

@@ -2,23 +2,37 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use floodmark_operators::keys::ChunkHash;
 
 use super::file::{self, File};
 use super::{FILE, Quantised};
 
-/// Batches that may wait to be written: with 256 tokens each, some 25 MB. What comes on top is left out.
-const WAITING: usize = 256;
 /// Texts of a transaction, about.
 const TOGETHER: usize = 256;
-/// So much of the disk is left to what matters more than a cache.
-const FREE_MIN: u64 = 256 << 20;
 /// How long the end waits for what is not written yet.
 const LAST_CHANCE: Duration = Duration::from_secs(10);
+
+/// What the keeper may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes that may wait to be written; what comes on top is left out.
+    pub waiting: usize,
+    /// Free bytes of the disk that are left to what matters more than a cache.
+    pub free: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiting: 64 << 20,
+            free: 256 << 20,
+        }
+    }
+}
 
 type Rows = Vec<(ChunkHash, Quantised)>;
 /// Gives the texts of the index, or says why not.
@@ -34,6 +48,9 @@ enum Job {
 #[derive(Debug)]
 pub struct Keeper {
     jobs: Sender<Job>,
+    limits: Limits,
+    /// Bytes.
+    waiting: Arc<AtomicUsize>,
     left_out: Arc<AtomicU64>,
     said_none: AtomicBool,
 }
@@ -44,30 +61,34 @@ impl Keeper {
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(state: &Path, model: &str) -> std::io::Result<Arc<Self>> {
-        Self::start_with(state, model, FREE_MIN)
+        Self::start_with(state, model, Limits::default())
     }
 
-    /// The same, with another limit to what is left of the disk.
+    /// The same, with other limits.
     pub(crate) fn start_with(
         state: &Path,
         model: &str,
-        free_min: u64,
+        limits: Limits,
     ) -> std::io::Result<Arc<Self>> {
-        let (jobs, waiting) = bounded(WAITING);
+        let (jobs, to_do) = unbounded();
         let left_out = Arc::new(AtomicU64::new(0));
+        let waiting = Arc::new(AtomicUsize::new(0));
         let writer = Writer {
             path: state.join(FILE),
             model: model.to_owned(),
-            free_min,
+            limits,
+            waiting: waiting.clone(),
             file: None,
             complained: false,
             left_out: left_out.clone(),
         };
         std::thread::Builder::new()
             .name("token-vectors".into())
-            .spawn(move || writer.run(&waiting))?;
+            .spawn(move || writer.run(&to_do))?;
         Ok(Arc::new(Self {
             jobs,
+            limits,
+            waiting,
             left_out,
             said_none: AtomicBool::new(false),
         }))
@@ -75,8 +96,13 @@ impl Keeper {
 
     /// Has them written, or leaves them out where too much waits already.
     pub fn put(&self, rows: Rows) {
-        let texts = rows.len() as u64;
-        if texts > 0 && self.jobs.try_send(Job::Put(rows)).is_err() {
+        let (texts, bytes) = (rows.len() as u64, size(&rows));
+        if texts == 0 {
+            return;
+        }
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if waiting > self.limits.waiting || self.jobs.send(Job::Put(rows)).is_err() {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             tracing::debug!(
                 texts,
                 "token vectors are left out: too much waits to be written"
@@ -87,11 +113,8 @@ impl Keeper {
 
     /// Deletes what is of no text that `live` names, if that is more than a quarter of what there is.
     pub fn prune(&self, live: impl FnOnce() -> Result<Vec<ChunkHash>, String> + Send + 'static) {
-        if self.jobs.try_send(Job::Prune(Box::new(live))).is_err() {
-            tracing::debug!(
-                "old token vectors stay until the next start: too much waits to be written"
-            );
-        }
+        // Gone: it was closed.
+        let _ = self.jobs.send(Job::Prune(Box::new(live)));
     }
 
     /// The model has none to keep: said once.
@@ -111,7 +134,7 @@ impl Keeper {
     /// Ends it when all that waits is written, or after ten seconds. What comes later is left out.
     pub fn close(&self) {
         let (done, closed) = bounded(1);
-        let sent = self.jobs.send_timeout(Job::Close(done), LAST_CHANCE);
+        let sent = self.jobs.send(Job::Close(done));
         // Disconnected: it has ended before.
         let ended = sent.is_ok() && closed.recv_timeout(LAST_CHANCE).is_ok();
         let texts = self.left_out();
@@ -124,32 +147,40 @@ impl Keeper {
     }
 }
 
+/// In memory.
+fn size(rows: &Rows) -> usize {
+    let size = |(_, vectors): &(ChunkHash, Quantised)| vectors.bytes().len();
+    rows.iter().map(size).sum()
+}
+
 struct Writer {
     path: PathBuf,
     model: String,
-    free_min: u64,
+    limits: Limits,
+    waiting: Arc<AtomicUsize>,
     file: Option<File>,
     complained: bool,
     left_out: Arc<AtomicU64>,
 }
 
 impl Writer {
-    fn run(mut self, waiting: &Receiver<Job>) {
+    fn run(mut self, to_do: &Receiver<Job>) {
         // At once: what is there now is what may be pruned.
         let _opened = self.attempt(|_| Ok(()));
-        while let Ok(job) = waiting.recv() {
+        while let Ok(job) = to_do.recv() {
             let mut next = Some(job);
             while let Some(job) = next.take() {
                 match job {
                     Job::Put(mut rows) => {
                         while rows.len() < TOGETHER && next.is_none() {
-                            match waiting.try_recv() {
+                            match to_do.try_recv() {
                                 Ok(Job::Put(more)) => rows.extend(more),
                                 Ok(other) => next = Some(other),
                                 Err(_) => break,
                             }
                         }
                         self.put(&rows);
+                        self.waiting.fetch_sub(size(&rows), Ordering::Relaxed);
                     }
                     Job::Prune(live) => self.prune(live),
                     Job::Close(done) => {
@@ -215,11 +246,11 @@ impl Writer {
         let folder = self.path.parent().unwrap_or(&self.path);
         let stat = rustix::fs::statvfs(folder).map_err(|error| error.to_string())?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free < self.free_min {
+        if free < self.limits.free {
             return Err(format!(
                 "{} MiB are free, and {} are left to the index",
                 free >> 20,
-                self.free_min >> 20
+                self.limits.free >> 20
             ));
         }
         Ok(())

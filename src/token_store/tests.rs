@@ -1,5 +1,7 @@
 //! Rows written by the thread and read beside it.
 
+use std::time::{Duration, Instant};
+
 use ndarray::{Array2, array};
 
 use super::*;
@@ -16,7 +18,11 @@ fn row(text: &str, number: f32) -> Vec<(ChunkHash, Quantised)> {
 }
 
 fn keeper(state: &Path) -> Arc<Keeper> {
-    Keeper::start_with(state, MODEL, 0).unwrap()
+    let limits = Limits {
+        free: 0,
+        ..Limits::default()
+    };
+    Keeper::start_with(state, MODEL, limits).unwrap()
 }
 
 fn known(state: &Path) -> Known {
@@ -129,11 +135,47 @@ fn what_can_not_be_written_is_left_out_and_counted() {
 #[test]
 fn the_last_of_the_disk_is_left_to_the_index() {
     let dir = tempfile::tempdir().unwrap();
-    let writer = Keeper::start_with(dir.path(), MODEL, u64::MAX).unwrap();
+    let limits = Limits {
+        free: u64::MAX,
+        ..Limits::default()
+    };
+    let writer = Keeper::start_with(dir.path(), MODEL, limits).unwrap();
     writer.put(row("the tide", 2.0));
     writer.close();
     assert_eq!(writer.left_out(), 1);
     assert_eq!(known(dir.path()).find("the tide"), None);
+}
+
+/// Nobody waits: there is room for one, or it is left out. What is written makes room again.
+#[test]
+fn what_comes_faster_than_it_is_written_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        waiting: rounded(1.0).bytes().len(),
+        free: 0,
+    };
+    let writer = Keeper::start_with(dir.path(), MODEL, limits).unwrap();
+    let two = [row("the tide", 2.0), row("the moon", 3.0)].concat();
+    writer.put(two);
+    assert_eq!(writer.left_out(), 2);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for text in ["the harbour", "the boat", "the rope"] {
+        // Taken when the one before is written, and not before.
+        loop {
+            let before = writer.left_out();
+            writer.put(row(text, 4.0));
+            if writer.left_out() == before {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{text} is never taken");
+            std::thread::yield_now();
+        }
+    }
+    writer.close();
+    let found = known(dir.path());
+    assert_eq!(found.find("the rope"), Some(rounded(4.0)));
+    assert_eq!(found.find("the tide"), None);
+    assert_eq!(rows(dir.path()), 3);
 }
 
 #[test]
