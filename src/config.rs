@@ -151,6 +151,9 @@ settings! {
         /// Language of the texts, for stemming and stop words: `auto` looks at each text, `none` leaves words as they are. Another
         /// one than before makes the keyword view anew from the store.
         language: Language = ["auto"], Rule::OneOf(Language::WORDS);
+        /// Keep the token vectors of what is embedded in a file of their own, so that `--rerank maxsim` encodes the query alone: some
+        /// 400 bytes a token, 70 kB a chunk.
+        token_vectors: bool = ["false"], Rule::Switch;
     }
     /// What becomes of files and records that can't be indexed.
     "bad-input" in ["bad-input"] {

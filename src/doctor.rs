@@ -17,6 +17,7 @@ use crate::search::{KEYWORDS, VIEW};
 use crate::service::moment;
 use crate::sources::{Doubt, Limits, Roots, Scope, Selection, SourceOptions, scan, watch};
 use crate::store::{self, Reader, StoreError};
+use crate::token_store;
 
 /// Less than this and a run will soon stop: texts and vectors of some ten thousand chunks.
 const FREE_BAD: u64 = 64 << 20;
@@ -64,6 +65,7 @@ pub fn diagnose(patient: &Patient<'_>) -> Diagnosis {
     checks.push(state(patient.state));
     checks.push(vectors(patient.state));
     checks.push(keywords(patient.state, patient.languages));
+    checks.extend(token_vectors(patient.state));
     Diagnosis { checks }
 }
 
@@ -427,6 +429,13 @@ fn vectors(state: &Path) -> Check {
             ),
         ),
     }
+}
+
+/// A cache: whatever its state is, nothing is wrong.
+fn token_vectors(state: &Path) -> Option<Check> {
+    let bytes = token_store::bytes(state)?;
+    let found = format!("{} MiB in {}", bytes >> 20, token_store::FILE);
+    Some(good("token vectors", found))
 }
 
 fn keywords(state: &Path, languages: Languages) -> Check {

@@ -31,5 +31,6 @@ pub mod signals;
 pub mod sources;
 pub mod store;
 pub mod telemetry;
+pub mod token_store;
 pub mod verify;
 pub mod worker;

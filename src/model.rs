@@ -34,7 +34,7 @@ use thiserror::Error;
 pub use builtin::NAME as BUILTIN_NAME;
 pub use cross::{CrossEncoder, CrossSession};
 pub use devices::{Device, Provider};
-pub use onnx::Session;
+pub use onnx::{Session, WithTokens};
 pub use pooling::Pooling;
 pub use runtime::{Runtime, RuntimeError};
 pub use tokens::TokenIds;

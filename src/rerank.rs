@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::model::{CrossEncoder, Device, EmbedError, Model, ModelError, Provider, TokenIds};
+use crate::token_store::{Known, Quantised};
 use crew::Crew;
 use maxsim::TokenVectors;
 
@@ -152,6 +153,20 @@ impl Reranker {
         candidates: &[Candidate<'_>],
         budget: Duration,
     ) -> Result<Outcome, RerankError> {
+        self.score_knowing(&Known::default(), query, candidates, budget)
+    }
+
+    /// The same; max-sim takes from `known` what is there, and gives it what it makes. The scores do not depend on what is there.
+    ///
+    /// # Errors
+    /// See [`RerankError`].
+    pub fn score_knowing(
+        &self,
+        known: &Known,
+        query: &str,
+        candidates: &[Candidate<'_>],
+        budget: Duration,
+    ) -> Result<Outcome, RerankError> {
         let deadline = Instant::now() + budget;
         if candidates.is_empty() {
             return Ok(Outcome::Scores(Vec::new()));
@@ -168,9 +183,15 @@ impl Reranker {
                 })
             }
             Inner::MaxSim(model, crew) => {
-                let texts = [query].into_iter();
-                let rows = texts
-                    .chain(candidates.iter().map(|candidate| candidate.text))
+                let mut texts: Vec<Option<Quantised>> = candidates
+                    .iter()
+                    .map(|candidate| known.find(candidate.text))
+                    .collect();
+                let missing: Vec<usize> =
+                    (0..texts.len()).filter(|at| texts[*at].is_none()).collect();
+                let unknown = missing.iter().map(|at| candidates[*at].text);
+                let rows = std::iter::once(query)
+                    .chain(unknown)
                     .map(|text| model.tokenize(text))
                     .collect::<Result<Vec<_>, _>>()?;
                 let words = model.words(query)?;
@@ -178,15 +199,29 @@ impl Reranker {
                     .into_iter()
                     .map(|word| query.get(word).unwrap_or_default());
                 let weights = maxsim::weights(words, candidates);
-                let Some(mut vectors) = crew.run(rows, deadline)? else {
+                let Some(vectors) = crew.run(rows, deadline)? else {
                     return Ok(Outcome::OutOfTime);
                 };
-                let texts = vectors.split_off(1);
+                let mut vectors = vectors.into_iter();
+                let Some(query) = vectors.next() else {
+                    return Err(RerankError::Gone);
+                };
+                for (at, made) in missing.into_iter().zip(vectors) {
+                    // Rounded as those that were kept: no score depends on what is there.
+                    let rounded = Quantised::of(made.view()).ok_or(EmbedError::NotFinite {
+                        index: at,
+                        reason: "a number of a token is not finite",
+                    })?;
+                    known.put(candidates[at].text, &rounded);
+                    texts[at] = Some(rounded);
+                }
+                let texts: Vec<TokenVectors> = texts
+                    .iter()
+                    .flatten()
+                    .map(|text| TokenVectors::own(text.vectors()))
+                    .collect();
                 Ok(Outcome::Scores(maxsim::scores(
-                    &vectors[0],
-                    &weights,
-                    candidates,
-                    &texts,
+                    &query, &weights, candidates, &texts,
                 )))
             }
         }

@@ -17,9 +17,9 @@ mod second_look;
 mod snippet;
 pub mod weight;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use floodmark_operators::keys::Epoch;
 
@@ -28,6 +28,7 @@ use crate::keyword::{self, KeywordError, KeywordView, TextSource};
 use crate::model::{EmbedError, Model, ModelError};
 use crate::rerank::RerankError;
 use crate::store::{Label, Layout, Reader, Snapshot, StoreError};
+use crate::token_store::{self, Keeper};
 
 pub use answer::QUERY_BYTES_MAX;
 use filter::FilterError;
@@ -259,6 +260,7 @@ pub struct Opened {
     reader: Reader,
     views: Views,
     languages: keyword::Languages,
+    state: PathBuf,
 }
 
 impl Opened {
@@ -278,6 +280,7 @@ impl Opened {
             reader,
             views: Views { vectors, keywords },
             languages,
+            state: state.to_owned(),
         })
     }
 
@@ -294,6 +297,8 @@ impl Opened {
             recent: Mutex::default(),
             passed: Mutex::default(),
             reranker: Mutex::default(),
+            tokens: token_store::Place::new(&self.state, model.key()),
+            keeper: OnceLock::new(),
             past: Mutex::default(),
             languages: self.languages,
         }
@@ -318,6 +323,10 @@ pub struct Searcher {
     passed: Mutex<Vec<answer::Passed>>,
     /// What looks at the best candidates again, from the first query on that asks for it.
     reranker: Mutex<second_look::Kept>,
+    /// Where the token vectors of texts may lie.
+    tokens: token_store::Place,
+    /// Who keeps those that a second look has made, if somebody does.
+    keeper: OnceLock<Arc<Keeper>>,
     /// The words of the past epoch that was asked for last.
     past: Mutex<Option<Arc<keyword::Snapshot>>>,
     /// Which language the texts of the past are in.

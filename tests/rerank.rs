@@ -151,3 +151,104 @@ fn what_is_no_cross_encoder_is_refused_with_a_reason() {
     assert!(said.contains("nowhere"), "{said}");
     assert_eq!(json!(output.stdout), json!([]));
 }
+
+const SECOND_LOOK: [&str; 6] = [
+    "search",
+    QUERY,
+    "--rerank",
+    "maxsim",
+    "--rerank-budget",
+    "2m",
+];
+
+/// Ids and keys of the rows of the file of token vectors; `None`: there is no file.
+fn rows(place: &Place) -> Option<Vec<(i64, i64)>> {
+    let path = place.path(".floodmark/token-vectors.sqlite");
+    path.exists().then(|| {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let mut all = connection
+            .prepare("SELECT id, key FROM vectors ORDER BY key")
+            .unwrap();
+        let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    })
+}
+
+/// The file is a cache: with it, with a part of it and without it the answer is the same.
+#[test]
+fn token_vectors_are_kept_if_that_is_set_and_change_no_answer() {
+    let place = place();
+    place.says(&["run", "--once"], 0);
+    assert_eq!(rows(&place), None);
+    let plain = place.json(&SECOND_LOOK, 0);
+    assert_eq!(plain["rerank"], "done");
+    assert_eq!(rows(&place), None);
+    std::fs::remove_dir_all(place.path(".floodmark")).unwrap();
+
+    place.says(&["run", "--once", "--token-vectors"], 0);
+    let written = rows(&place).unwrap();
+    assert_eq!(written.len(), 4);
+    assert_eq!(place.json(&SECOND_LOOK, 0)["hits"], plain["hits"]);
+    let diagnosis = place.run(&["doctor"]);
+    let said = String::from_utf8_lossy(&diagnosis.stdout);
+    assert!(said.contains("token-vectors.sqlite"), "{said}");
+
+    // A text that was embedded is not embedded again, wherever it comes up.
+    place.write(
+        "again.md",
+        "Salt, rope, salt, rope, salt, a boat, and once the tide.",
+    );
+    place.says(&["run", "--once", "--token-vectors"], 0);
+    assert_eq!(rows(&place).unwrap(), written);
+    std::fs::remove_file(place.path("raw/again.md")).unwrap();
+    place.says(&["run", "--once", "--token-vectors"], 0);
+
+    let file = place.path(".floodmark/token-vectors.sqlite");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    let damage = "UPDATE vectors SET vectors = zeroblob(length(vectors)) WHERE id = 2";
+    assert_eq!(connection.execute(damage, []).unwrap(), 1);
+    drop(connection);
+    let output = place.run(&[&SECOND_LOOK[..], &["--json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("not what was written"), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["hits"], plain["hits"]);
+
+    std::fs::write(
+        &file,
+        "no database, and longer than the header of one: ".repeat(9),
+    )
+    .unwrap();
+    assert_eq!(place.json(&SECOND_LOOK, 0)["hits"], plain["hits"]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(place.json(&SECOND_LOOK, 0)["hits"], plain["hits"]);
+    place.says(&["verify"], 0);
+}
+
+#[test]
+fn a_run_keeps_what_its_second_looks_make_and_drops_what_no_text_has() {
+    let place = place();
+    place.says(&["run", "--once"], 0);
+    let plain = place.json(&SECOND_LOOK, 0);
+    place.says(&["start", "--token-vectors"], 0);
+    assert_eq!(rows(&place), Some(vec![]));
+    assert_eq!(place.json(&SECOND_LOOK, 0)["hits"], plain["hits"]);
+    // It has written them before it has ended.
+    place.says(&["stop"], 0);
+    assert_eq!(rows(&place).unwrap().len(), 4);
+    // Without the setting they are read all the same, and nothing is added.
+    place.write("new.md", "A ferry waits for the turn of the tide.");
+    place.says(&["start"], 0);
+    place.says(&["search", "ferry", "--wait", "raw/new.md"], 0);
+    place.json(&SECOND_LOOK, 0);
+    place.says(&["stop"], 0);
+    assert_eq!(rows(&place).unwrap().len(), 4);
+    for name in ["new.md", "none.md", "one.md"] {
+        std::fs::remove_file(place.path("raw").join(name)).unwrap();
+    }
+    // The first sees them go, the second begins without them.
+    for _ in 0..2 {
+        place.says(&["run", "--once", "--token-vectors"], 0);
+    }
+    assert_eq!(rows(&place).unwrap().len(), 2);
+}

@@ -65,12 +65,13 @@ pub(super) fn run_with(
     let lock = RunLock::acquire(&config.state)?;
     make_inputs(&options.sources)?;
     let model = announced(setup::model(config)?);
+    let keeper = setup::keeper(config, &model)?;
     let mode = options.mode;
     let endurance = setup::endurance(config);
     let engine = match mode {
         // The first change must not wait for a session.
-        Mode::Watch => Engine::enduring(&model, endurance).map_err(failed)?,
-        Mode::Once | Mode::Replay => Engine::sparing(&model, endurance),
+        Mode::Watch => Engine::keeping(&model, endurance, keeper.clone()).map_err(failed)?,
+        Mode::Once | Mode::Replay => Engine::sparing(&model, endurance, keeper.clone()),
     };
     let ward = engine.ward.clone();
     let (witness, commits) = follower();
@@ -83,6 +84,12 @@ pub(super) fn run_with(
     let _stop = signals::install(move || stop(&stopping, ailing), reload)
         .map_err(|error| CliError::Failed(format!("can't handle signals: {error}")))?;
     let searcher = setup::searcher(config, &model, false)?;
+    if let Some(keeper) = &keeper {
+        let reader = searcher.reader().clone();
+        let live = move || reader.snapshot().and_then(|store| store.live_hashes());
+        keeper.prune(move || live().map_err(|error| error.to_string()));
+        searcher.keep_with(keeper.clone());
+    }
     let view = keep_fresh(searcher.clone(), commits).map_err(failed)?;
     let service = Arc::new(Service {
         handle,
@@ -110,6 +117,9 @@ pub(super) fn run_with(
     drop(meter);
     drop(server);
     let _ended = view.join();
+    if let Some(keeper) = keeper {
+        keeper.close();
+    }
     let status = service::stored_status(searcher.reader(), &config.state).map_err(failed)?;
     tracing::info!(
         epoch = status.epoch,

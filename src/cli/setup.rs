@@ -16,6 +16,7 @@ use crate::keyword::{self, Languages};
 use crate::model::{Device, Model, ModelOptions};
 use crate::search::{Searcher, ViewOptions};
 use crate::sources::{PollPolicy, SourceOptions, SymlinkPolicy};
+use crate::token_store::Keeper;
 use crate::worker::{Layout, Mode, Options};
 
 /// Milliseconds since 1970, for time stamps that people read.
@@ -131,6 +132,19 @@ pub fn endurance(config: &Config) -> Endurance {
         pause: Duration::from_millis(config.retry_base_ms),
         ..Endurance::default()
     }
+}
+
+/// Who keeps the token vectors of a run, if it is set that they are kept. The state folder must be the caller's.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub fn keeper(config: &Config, model: &Model) -> Result<Option<Arc<Keeper>>, CliError> {
+    let start = || Keeper::start(&config.state, model.key());
+    config
+        .token_vectors
+        .then(start)
+        .transpose()
+        .map_err(|error| CliError::Failed(format!("the system refuses a thread: {error}")))
 }
 
 /// How files become texts, for those who only look.

@@ -7,9 +7,11 @@ use floodmark_operators::embed::{Embedder, Vector};
 use crate::formats::TokenOffsets;
 use crate::model::{EmbedError, Model, ModelError, Session};
 use crate::store::ModelKey;
+use crate::token_store::Keeper;
 
 mod breaker;
 mod guard;
+mod keeping;
 
 pub use guard::{Endurance, Guard, Make, Oracle, Ward};
 
@@ -41,26 +43,43 @@ impl Engine {
     /// # Errors
     /// When ONNX Runtime can't make a session.
     pub fn enduring(model: &Model, endurance: Endurance) -> Result<Self, ModelError> {
-        let made = |_| Ok(Some(Box::new(model.session()?) as Box<dyn Oracle>));
+        Self::keeping(model, endurance, None)
+    }
+
+    /// The same; `keeper` is given the token vectors of all that is embedded.
+    ///
+    /// # Errors
+    /// When ONNX Runtime can't make a session.
+    pub fn keeping(
+        model: &Model,
+        endurance: Endurance,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Result<Self, ModelError> {
+        let made = |_| Ok(Some(keeping::oracle(model.session()?, keeper.as_ref())));
         let sessions = (0..model.sessions())
             .map(made)
             .collect::<Result<_, ModelError>>()?;
-        Ok(Self::with(model, endurance, sessions))
+        Ok(Self::with(model, endurance, keeper, sessions))
     }
 
     /// The same for a run that may find nothing to embed, and ends then. Each session is made by the thread that is to use it, when
     /// there is something for it; the first to ask gets the one that opening the model has made.
-    pub fn sparing(model: &Model, endurance: Endurance) -> Self {
+    pub fn sparing(model: &Model, endurance: Endurance, keeper: Option<Arc<Keeper>>) -> Self {
         let sessions = (0..model.sessions()).map(|_| None).collect();
-        Self::with(model, endurance, sessions)
+        Self::with(model, endurance, keeper, sessions)
     }
 
     /// A thread for each of `sessions`, which makes its own where there is none.
-    fn with(model: &Model, endurance: Endurance, sessions: Vec<Option<Box<dyn Oracle>>>) -> Self {
+    fn with(
+        model: &Model,
+        endurance: Endurance,
+        keeper: Option<Arc<Keeper>>,
+        sessions: Vec<Option<Box<dyn Oracle>>>,
+    ) -> Self {
         let ward = Arc::new(Ward::new(endurance, model.dimension()));
         let another = model.clone();
         let make: Make = Arc::new(move || match another.session() {
-            Ok(session) => Ok(Box::new(session)),
+            Ok(session) => Ok(keeping::oracle(session, keeper.as_ref())),
             Err(error) => Err(error.to_string()),
         });
         let guarded =
@@ -81,13 +100,17 @@ impl Engine {
 impl Oracle for Session {
     fn vectors(&mut self, texts: &[Arc<str>]) -> Result<Vec<Vector>, String> {
         let all: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.embed(&all).map_err(|error| match error {
-            // Which text of the batch it is found out by asking for each.
-            EmbedError::Tokenizer { reason, .. } => format!("it can't be tokenised: {reason}"),
-            EmbedError::NoTokens { .. } => "it has no tokens".into(),
-            EmbedError::NotFinite { reason, .. } => format!("its vector is not usable: {reason}"),
-            error => error.to_string(),
-        })
+        self.embed(&all).map_err(reason)
+    }
+}
+
+/// Which text of the batch it is found out by asking for each.
+fn reason(error: EmbedError) -> String {
+    match error {
+        EmbedError::Tokenizer { reason, .. } => format!("it can't be tokenised: {reason}"),
+        EmbedError::NoTokens { .. } => "it has no tokens".into(),
+        EmbedError::NotFinite { reason, .. } => format!("its vector is not usable: {reason}"),
+        error => error.to_string(),
     }
 }
 

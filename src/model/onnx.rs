@@ -80,18 +80,42 @@ impl Session {
     /// `n` texts → `n` vectors of unit length, in the order of the texts. They run as one batch, padded to the longest:
     /// who has many sorts them by length first.
     pub fn embed(&mut self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>, EmbedError> {
+        let rows = self.tokenize(texts)?;
+        self.embed_tokens(&rows.iter().collect::<Vec<_>>())
+    }
+
+    /// The same, and for each text the vectors of its own tokens, `[tokens, d]`, not of unit length: what its vector was pooled from, special
+    /// tokens left out. `None`: the graph pools itself.
+    ///
+    /// # Errors
+    /// See [`EmbedError`].
+    pub fn embed_with_tokens(&mut self, texts: &[&str]) -> Result<Vec<WithTokens>, EmbedError> {
+        let rows = self.tokenize(texts)?;
+        let rows: Vec<&TokenIds> = rows.iter().collect();
+        self.in_batches(&rows, |session, indices| {
+            let expected = session.dimension;
+            session.run_with(&rows, indices, |text, recipe, index| {
+                let own = match &text {
+                    PerText::Tokens(tokens) => {
+                        let own = recipe.tokens.own(rows[index]);
+                        let own: Vec<usize> = (0..own.len()).filter(|row| own[*row]).collect();
+                        Some(tokens.select(Axis(0), &own))
+                    }
+                    PerText::Pooled(_) => None,
+                };
+                Ok((whole(text, recipe, expected, index)?, own))
+            })
+        })
+    }
+
+    fn tokenize(&self, texts: &[&str]) -> Result<Vec<TokenIds>, EmbedError> {
         let encode = |(index, text): (usize, &&str)| {
             self.recipe
                 .tokens
                 .encode(text)
                 .map_err(|reason| EmbedError::Tokenizer { index, reason })
         };
-        let rows = texts
-            .iter()
-            .enumerate()
-            .map(encode)
-            .collect::<Result<Vec<_>, _>>()?;
-        self.embed_tokens(&rows.iter().collect::<Vec<_>>())
+        texts.iter().enumerate().map(encode).collect()
     }
 
     /// The same for texts that were tokenised before.
@@ -156,20 +180,7 @@ impl Session {
     ) -> Result<Vec<Arc<[f32]>>, EmbedError> {
         let expected = self.dimension;
         self.run_with(rows, indices, |text, recipe, index| {
-            let mut vector = match text {
-                PerText::Tokens(tokens) => recipe.pooling.pool(tokens),
-                PerText::Pooled(vector) => vector.to_vec(),
-            };
-            if let Some(dimension) = expected.filter(|&dimension| dimension != vector.len()) {
-                return Err(EmbedError::Shape {
-                    output: format!("for text {index}"),
-                    found: vec![vector.len()],
-                    expected: format!("{dimension} numbers for each text"),
-                });
-            }
-            pooling::normalise(&mut vector)
-                .map_err(|reason| EmbedError::NotFinite { index, reason })?;
-            Ok(vector.into())
+            whole(text, recipe, expected, index)
         })
     }
 
@@ -224,6 +235,31 @@ impl Session {
             texts.map(own).collect()
         }
     }
+}
+
+/// A text's vector, and those of its own tokens.
+pub type WithTokens = (Arc<[f32]>, Option<Array2<f32>>);
+
+/// The vector of unit length of a text, of `expected` numbers if that is known.
+fn whole(
+    text: PerText<'_>,
+    recipe: &Recipe,
+    expected: Option<usize>,
+    index: usize,
+) -> Result<Arc<[f32]>, EmbedError> {
+    let mut vector = match text {
+        PerText::Tokens(tokens) => recipe.pooling.pool(tokens),
+        PerText::Pooled(vector) => vector.to_vec(),
+    };
+    if let Some(dimension) = expected.filter(|&dimension| dimension != vector.len()) {
+        return Err(EmbedError::Shape {
+            output: format!("for text {index}"),
+            found: vec![vector.len()],
+            expected: format!("{dimension} numbers for each text"),
+        });
+    }
+    pooling::normalise(&mut vector).map_err(|reason| EmbedError::NotFinite { index, reason })?;
+    Ok(vector.into())
 }
 
 /// What a graph gives for one text, padding left out.

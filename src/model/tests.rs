@@ -273,6 +273,35 @@ fn a_vector_does_not_depend_on_its_batch() {
     );
 }
 
+/// Who keeps token vectors gets the same vector, and the tokens that a second look would see, in whatever batch.
+#[test]
+fn a_vector_is_the_same_beside_those_of_its_tokens() {
+    let model = builtin();
+    let mut session = model.session().unwrap();
+    let mut random = Random(43);
+    let texts: Vec<String> = [3, 0, 17, 300, 1, 64, 5]
+        .map(|words| random.text(words))
+        .into();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let made = session.embed_with_tokens(&texts).unwrap();
+    assert_eq!(made.len(), texts.len());
+    for (text, (vector, tokens)) in texts.iter().zip(made) {
+        let alone = session.embed(&[text]).unwrap();
+        assert_eq!(bits(&vector), bits(&alone[0]), "{text}");
+        let row = model.tokenize(text).unwrap();
+        let all = session.token_vectors(&[&row]).unwrap().remove(0);
+        let own = model.own_tokens(&row);
+        assert_eq!(own.iter().filter(|own| !**own).count(), 2, "{text}");
+        let own = all.rows().into_iter().zip(own).filter(|(_, own)| *own);
+        let own: Vec<u32> = own
+            .flat_map(|(row, _)| row.to_vec())
+            .map(f32::to_bits)
+            .collect();
+        let tokens: Vec<u32> = tokens.unwrap().iter().map(|x| x.to_bits()).collect();
+        assert_eq!(tokens, own, "{text}");
+    }
+}
+
 #[test]
 fn pooling_is_what_the_folder_says() {
     let check = |pooling, expected| {
@@ -327,8 +356,14 @@ fn steps_that_only_the_graph_can_do_are_left_to_the_graph() {
         {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
     ]);
     let model = open(folder("both", &[("modules.json", dense.clone())]).path()).unwrap();
-    let vectors = model.session().unwrap().embed(&["high water"]).unwrap();
+    let mut session = model.session().unwrap();
+    let vectors = session.embed(&["high water"]).unwrap();
     check_vector(&vectors[0], [4.0, 2.0, 3.0, 4.0]);
+    // It shows no vectors of tokens, whatever else the graph could give.
+    let made = session.embed_with_tokens(&["high water"]);
+    let (vector, tokens) = made.unwrap().remove(0);
+    check_vector(&vector, [4.0, 2.0, 3.0, 4.0]);
+    assert_eq!(tokens, None);
     let refused = refusal(folder("ids_only", &[("modules.json", dense)]).path());
     assert!(
         refused.contains("asks for Dense") && refused.contains("sentence_embedding"),

@@ -35,6 +35,16 @@ impl TokenVectors {
         Self(vectors.select(Axis(0), &rows))
     }
 
+    /// All rows are the text's own.
+    pub fn own(vectors: Array2<f32>) -> Self {
+        Self(vectors)
+    }
+
+    /// `[tokens, d]`
+    pub fn view(&self) -> ArrayView2<'_, f32> {
+        self.0.view()
+    }
+
     /// Less `mean`, each row to unit length; a row that is the mean itself stays zero.
     fn centred(&self, mean: &Array1<f32>) -> Array2<f32> {
         let mut rows = &self.0 - mean;

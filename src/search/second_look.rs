@@ -8,6 +8,7 @@ use super::{SearchError, Searcher};
 use crate::answers::{Query, SecondLook};
 use crate::rerank::{BUDGET_MS, Candidate, DEPTH, Kind, Outcome, Reranker};
 use crate::store::Snapshot;
+use crate::token_store::Keeper;
 
 /// The last reranker that was asked for, by its name: it stays warm.
 pub(super) type Kept = Option<(String, Arc<Reranker>)>;
@@ -49,12 +50,19 @@ impl Searcher {
             })
             .collect();
         let budget = Duration::from_millis(query.rerank_budget_ms.unwrap_or(BUDGET_MS));
-        let scores = match reranker.score(text, &candidates, budget)? {
+        let known = self.tokens.look(self.keeper.get().cloned());
+        let scores = match reranker.score_knowing(&known, text, &candidates, budget)? {
             Outcome::Scores(scores) => scores,
             Outcome::OutOfTime => return Ok(Some(SecondLook::OutOfTime)),
         };
         reorder(first, rest, &scores);
         Ok(Some(SecondLook::Done))
+    }
+
+    /// From now on what a second look makes itself is kept.
+    pub fn keep_with(&self, keeper: Arc<Keeper>) {
+        // A second one is for the same file: the first will do.
+        let _ = self.keeper.set(keeper);
     }
 
     fn reranker(&self, name: &str) -> Result<Arc<Reranker>, SearchError> {

@@ -374,6 +374,19 @@ impl Snapshot {
         .map(|found| found.map(|Sql(hash)| hash))
     }
 
+    /// The hashes of all texts in the index.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn live_hashes(&self) -> Result<Vec<ChunkHash>, StoreError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached("SELECT t.hash FROM live l JOIN texts t ON t.id = l.text_id")?
+                .query_map([], |row| Ok(row.get::<_, Sql<_>>(0)?.0))?
+                .collect()
+        })
+    }
+
     /// The label of a text's hash.
     ///
     /// # Errors

@@ -102,7 +102,7 @@ pub(super) fn content(texts: &[&str]) -> Arc<ContentRow> {
         hash: ContentHash::of(&[bytes.as_bytes()]),
         bytes: 10 * texts.len() as u64,
         // Of one document, or of a record each.
-        format: if texts.len() % 2 == 0 {
+        format: if texts.len().is_multiple_of(2) {
             Format::Jsonl
         } else {
             Format::Code(Language::Rust)
