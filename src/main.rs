@@ -37,27 +37,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Replaces this process by itself with the environment that keeps ONNX Runtime off the network, unless it has it. What the C
-/// library reads at its start goes along.
+/// Replaces this process by itself with the environment that keeps ONNX Runtime off the network, and with what the C library
+/// reads at its start, unless it has both.
 fn in_its_environment() -> std::io::Result<()> {
-    if std::env::var_os(QUIET).is_some_and(|value| value == "1") {
+    let given = |name: &str| std::env::var_os(name).is_some();
+    let missing: Vec<_> = memory_settings().filter(|(name, _)| !given(name)).collect();
+    if missing.is_empty() && std::env::var_os(QUIET).is_some_and(|value| value == "1") {
         return Ok(());
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     let program = std::env::current_exe()?;
-    let given = |name: &str| std::env::var_os(name).is_some();
-    let settings = memory_settings().filter(|(name, _)| !given(name));
     Err(std::process::Command::new(program)
         .arg0(name)
         .args(arguments)
         .env(QUIET, "1")
-        .envs(settings)
+        .envs(missing)
         .exec())
 }
 
-/// For glibc, whose own choice is eight arenas a core and a threshold that grows: buffers of ONNX Runtime, SQLite and tantivy then stay
-/// behind in each arena that one of their threads was ever given, 15 MB in each. Other C libraries don't read these.
+/// For glibc (docs/decisions/0017-memory.md); other C libraries don't read these. Its own choice is eight arenas a core and thresholds
+/// that grow: whichever arenas the threads were given keep their buffers. And vectors that lie in pages of 2 MB are found sooner.
 fn memory_settings() -> impl Iterator<Item = (&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let mib = || (1 << 20).to_string();
@@ -65,6 +65,7 @@ fn memory_settings() -> impl Iterator<Item = (&'static str, String)> {
         ("MALLOC_ARENA_MAX", cores.to_string()),
         ("MALLOC_MMAP_THRESHOLD_", mib()),
         ("MALLOC_TRIM_THRESHOLD_", mib()),
+        ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1".to_owned()),
     ]
     .into_iter()
 }

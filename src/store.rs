@@ -266,18 +266,15 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 
 /// The schema version of a database that is ours and not from the future; 0 for an empty file.
 fn identify(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, version, tables) = pragma("application_id")
-        .and_then(|application| Ok((application, pragma("user_version")?)))
-        .and_then(|(application, version)| {
-            let count = "SELECT count(*) FROM sqlite_schema";
-            Ok((
-                application,
-                version,
-                connection.query_row(count, [], |row| row.get::<_, i64>(0))?,
-            ))
-        })
-        .context("read", path)?;
+    let read = || -> rusqlite::Result<(i64, i64, i64)> {
+        // All of one moment: another process may be making it.
+        let moment = connection.unchecked_transaction()?;
+        let pragma = |name| moment.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let count = "SELECT count(*) FROM sqlite_schema";
+        let tables = moment.query_row(count, [], |row| row.get::<_, i64>(0))?;
+        Ok((pragma("application_id")?, pragma("user_version")?, tables))
+    };
+    let (application, version, tables) = read().context("read", path)?;
     match (application, tables) {
         (schema::APPLICATION_ID, _) if version > schema::VERSION => Err(StoreError::Newer {
             path: path.to_owned(),

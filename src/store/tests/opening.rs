@@ -29,6 +29,25 @@ fn a_second_writer_is_refused_and_told_who_has_it() {
 }
 
 #[test]
+fn who_looks_while_a_store_is_made_sees_none_or_the_whole() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                loop {
+                    match Reader::open(dir.path()) {
+                        Err(StoreError::Missing { .. }) => std::thread::yield_now(),
+                        seen => return seen.map(|_| ()),
+                    }
+                }
+            });
+            let _store = open(dir.path());
+            looking.join().unwrap().unwrap();
+        });
+    }
+}
+
+#[test]
 fn the_folder_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
