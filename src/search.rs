@@ -356,8 +356,8 @@ impl Searcher {
         Ok(store.epoch())
     }
 
-    /// Takes into memory where texts lie, if somebody has asked something: queries are answered without it, and with it in
-    /// half the time. For the thread that keeps the views fresh; [`Self::follow`] keeps it fresh as well.
+    /// Takes into memory where texts lie, if somebody has asked something: queries are answered without it, and
+    /// sooner with it. For the thread that keeps the views fresh; [`Self::follow`] keeps it fresh as well.
     ///
     /// # Errors
     /// As the store says.

@@ -183,7 +183,7 @@ fn code_parts<'t>(
 }
 
 /// Whether some KiB is signs by two thirds. That is no code, and where a grammar finds an operator at every
-/// turn and nothing that it could belong to, it tries again from each of them: 16 KiB of `|-` take Python's half a minute, within
+/// turn and nothing that it could belong to, it tries again from each of them: 16 KiB of `|-` take Python's half a minute and more, within
 /// the steps that it has. A sign that is repeated, as in a line of dashes, counts once.
 fn is_mostly_signs(text: &str) -> bool {
     text.as_bytes().chunks(SIGNS_BYTES).any(|piece| {
