@@ -47,11 +47,24 @@ impl Searcher {
             [] => None,
             expressions => Some(Filter::parse(expressions, now_ns)?),
         };
+        let syntax = if query.syntax {
+            Syntax::Query
+        } else {
+            Syntax::Words
+        };
         let began = Instant::now();
-        // Before the snapshot, which is held shortly.
+        // The words are scored while the model reads the query; in vain if the index goes on meanwhile.
+        let early = self.latest().keywords;
+        let mut scored_early = None;
+        let mut score_early = || {
+            if query.mode == Mode::Hybrid && query.as_of.is_none() {
+                scored_early = Some(Keywords::new(&early, &text, syntax));
+            }
+        };
+        // Before the snapshot of the store, which is held shortly.
         let vector = match query.mode {
             Mode::Keyword => None,
-            Mode::Hybrid | Mode::Vector => Some(self.vector(&text)?),
+            Mode::Hybrid | Mode::Vector => Some(self.vector(&text, &mut score_early)?),
         };
         let embedded = Instant::now();
         let (store, views) = self.snapshots()?;
@@ -83,14 +96,11 @@ impl Searcher {
             })),
             None => None,
         };
-        let syntax = if query.syntax {
-            Syntax::Query
-        } else {
-            Syntax::Words
+        let wording = match scored_early {
+            _ if query.mode == Mode::Vector => None,
+            Some(scored) if Arc::ptr_eq(&early, &words) => Some(scored?),
+            _ => Some(Keywords::new(&words, &text, syntax)?),
         };
-        let wording = (query.mode != Mode::Vector)
-            .then(|| Keywords::new(&words, &text, syntax))
-            .transpose()?;
         let scored = Instant::now();
         let documents = Live {
             store: &store,
@@ -178,8 +188,8 @@ impl Searcher {
         Ok(at)
     }
 
-    /// The query's vector; made by the model, unless it was lately.
-    fn vector(&self, text: &str) -> Result<Arc<[f32]>, SearchError> {
+    /// The query's vector; made by the model, unless it was lately. While it is made, `meanwhile` is called.
+    fn vector(&self, text: &str, meanwhile: impl FnOnce()) -> Result<Arc<[f32]>, SearchError> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = recent.iter().position(|(query, _)| query == text) {
             let found = recent.remove(at);
@@ -188,7 +198,7 @@ impl Searcher {
             return Ok(vector);
         }
         drop(recent);
-        let vector = self.asking.vector(&self.model, text)?;
+        let vector = self.asking.vector(&self.model, text, meanwhile)?;
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= QUERIES_KEPT {
             recent.remove(0);

@@ -32,20 +32,21 @@ struct Hand {
 }
 
 impl Asking {
-    /// The vector of `text`.
+    /// The vector of `text`; `meanwhile` is called once the model has the question, before anybody waits for its answer.
     ///
     /// # Errors
     /// [`SearchError::NoAnswer`] when it takes too long, or took too long for an earlier query and does so still.
-    pub(super) fn vector(&self, model: &Model, text: &str) -> Answer {
+    pub(super) fn vector(&self, model: &Model, text: &str, meanwhile: impl FnOnce()) -> Answer {
         let model = model.clone();
         let mut session: Option<Session> = None;
-        self.ask(text, LIMIT, move |text| {
+        let embed = move |text: &str| {
             let session = match &mut session {
                 Some(session) => session,
                 none => none.insert(model.session()?),
             };
             Ok(session.embed(&[text])?.swap_remove(0))
-        })
+        };
+        self.ask(text, LIMIT, embed, meanwhile)
     }
 
     /// Asks `embed`, or the one that was asked first, which is kept.
@@ -54,6 +55,7 @@ impl Asking {
         text: &str,
         limit: Duration,
         embed: impl FnMut(&str) -> Answer + Send + 'static,
+        meanwhile: impl FnOnce(),
     ) -> Answer {
         let no_answer = || {
             Err(SearchError::NoAnswer {
@@ -79,6 +81,7 @@ impl Asking {
         let (answer, answers) = bounded(1);
         // If the thread is gone, `answer` is dropped with the question, and that is seen below.
         let _ = questions.send((text.to_owned(), answer));
+        meanwhile();
         match answers.recv_timeout(limit) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => {
@@ -139,16 +142,16 @@ mod tests {
             Ok(one())
         };
         let never = |_: &str| -> Answer { unreachable!("the first one is kept") };
-        let hung = asking.ask("hangs", Duration::from_millis(1), embed);
+        let hung = asking.ask("hangs", Duration::from_millis(1), embed, || {});
         assert!(matches!(hung, Err(SearchError::NoAnswer { .. })));
         // With all the time there is: it does not wait.
-        let behind = asking.ask("next", PATIENT, never);
+        let behind = asking.ask("next", PATIENT, never, || {});
         let said = behind.unwrap_err().to_string();
         assert!(said.contains("--mode keyword"), "{said}");
         go.send(()).unwrap();
         // The thread is on its way back; then it answers, and what was late is nobody's answer.
         let vector = loop {
-            match asking.ask("after", PATIENT, never) {
+            match asking.ask("after", PATIENT, never, || {}) {
                 Err(SearchError::NoAnswer { .. }) => std::thread::yield_now(),
                 answer => break answer.unwrap(),
             }
@@ -161,9 +164,9 @@ mod tests {
     #[test]
     fn a_model_that_panics_is_made_anew() {
         let asking = Asking::default();
-        let panicked = asking.ask("a", PATIENT, |_| panic!("out of order"));
+        let panicked = asking.ask("a", PATIENT, |_| panic!("out of order"), || {});
         assert!(matches!(panicked, Err(SearchError::Panicked)));
-        let vector = asking.ask("b", PATIENT, |_| Ok(one()));
+        let vector = asking.ask("b", PATIENT, |_| Ok(one()), || {});
         assert_eq!(vector.unwrap(), one());
     }
 }
