@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// One JSON string a line.
     pub passages: Option<PathBuf>,
+    /// The same, of single sentences, for the index that is asked.
+    pub sentences: Option<PathBuf>,
     /// A stream of edits of a real folder: JSON objects with `op`, `path`, `old_path`, `text`.
     pub edits: Option<PathBuf>,
     only: Option<BTreeSet<String>>,
@@ -47,6 +49,7 @@ impl Arguments {
     pub fn read() -> Self {
         let mut read = Self {
             passages: None,
+            sentences: None,
             edits: None,
             only: None,
             results: None,
@@ -84,6 +87,7 @@ impl Arguments {
             };
             match name.as_str() {
                 "--passages" => read.passages = Some(value.into()),
+                "--sentences" => read.sentences = Some(value.into()),
                 "--edits" => read.edits = Some(value.into()),
                 "--only" => read.only = Some(value.split(',').map(str::to_owned).collect()),
                 "--results" => read.results = Some(value.into()),

@@ -19,9 +19,22 @@ pub fn passages(arguments: &Arguments) -> Vec<String> {
         };
         return (0..arguments.texts).map(text).collect();
     };
-    let text = fs::read_to_string(path).expect("the passages");
+    strings(path, arguments.texts)
+}
+
+/// Sentences of the file, as many as it has of so many, or made-up ones.
+pub fn sentences(arguments: &Arguments, most: usize) -> Vec<String> {
+    match &arguments.sentences {
+        Some(path) => strings(path, most),
+        None => (0..most).map(sentence).collect(),
+    }
+}
+
+/// The first `most` JSON strings of a file that has one a line.
+fn strings(path: &Path, most: usize) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("a file of texts");
     text.lines()
-        .take(arguments.texts)
+        .take(most)
         .map(|line| serde_json::from_str(line).expect("a JSON string a line"))
         .collect()
 }

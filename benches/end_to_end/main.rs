@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! cargo bench --bench end_to_end -- [--only ingest,known,walk,change,restart,scaling,memory,query] [--results FILE.jsonl]
-//!     [--passages FILE.jsonl] [--edits FILE.jsonl] [--rounds N] [--seconds N] [--texts N] [--short N] [--scaling N] [--chunks N] [--files N]
+//!     [--passages FILE.jsonl] [--sentences FILE.jsonl] [--edits FILE.jsonl] [--rounds N] [--seconds N] [--texts N] [--short N] [--scaling N] [--chunks N] [--files N]
 //!     [--sizes N,N,…] [--stand-in-sizes N,N,…] [--changes N] [--replay-mb N] [--query-chunks N] [--queries N]
 //! ```
 //!
-//! FILE.jsonl of `--passages` holds one JSON string a line; without it, texts are made from words. `--edits` is a stream
+//! FILE.jsonl of `--passages` and `--sentences` holds one JSON string a line; without it, texts are made from words. `--edits` is a stream
 //! of edits of a real folder. Everything runs with the built-in model, real files and a real store in a temporary
 //! folder; a row that is named "without the model" has the stand-in of [`stand_in`] for it. Figures go to standard
 //! output as Markdown, and every sample to the results file. `make bench` calls this with all flags.
