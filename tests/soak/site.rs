@@ -38,11 +38,14 @@ pub fn options(folder: &Path, mode: Mode, threads: usize) -> Options {
     }
 }
 
+/// A file that no history touches.
+const STAYS: &str = "stays.txt";
+
 fn sources(folder: &Path) -> SourceOptions {
     SourceOptions {
         inputs: vec![folder.join("files")],
-        // Histories delete everything too, and the oracle goes by what lies there.
-        confirm_empty: true,
+        // Histories delete everything too, and the oracle goes by what lies there. Where something stays, nobody need confirm.
+        confirm_empty: !folder.join("files").join(STAYS).exists(),
         ..SourceOptions::default()
     }
 }
@@ -122,6 +125,12 @@ impl Site {
             logs: folder.clone(),
             folder,
         }
+    }
+
+    /// Lays a file beside the others that stays, so that the input is never empty and `confirm-empty` is off.
+    pub fn with_what_stays(self) -> Self {
+        fs::write(self.files().join(STAYS), "The lighthouse stays.").expect("a file that stays");
+        self
     }
 
     /// A site in `folder` over the files of another one.
