@@ -165,6 +165,33 @@ fn a_kept_state_is_used_again_and_another_split_says_something_else() {
 }
 
 #[test]
+fn the_second_look_keeps_token_vectors_if_it_is_set_and_says_the_same() {
+    let place = Place::with(&[]);
+    let folder = collection(&place);
+    let look = |more: &[&str]| {
+        let arguments = [
+            "eval",
+            folder.to_str().unwrap(),
+            "--state",
+            "scratch",
+            "--rerank",
+            "maxsim",
+            "--rerank-budget",
+            "60s",
+        ];
+        let found = place.json(&[&arguments[..], more].concat(), 0);
+        ["ndcg@10", "mrr@10", "recall@100"].map(|name| found["modes"]["rerank"][name].clone())
+    };
+    let file = place.path("scratch/token-vectors.sqlite");
+    let without = look(&[]);
+    assert!(without[0].is_number() && !file.exists());
+    assert_eq!(look(&["--token-vectors"]), without);
+    assert!(file.exists());
+    // Now they are read.
+    assert_eq!(look(&["--token-vectors"]), without);
+}
+
+#[test]
 fn two_configurations_are_compared_over_the_same_queries() {
     let place = Place::with(&[]);
     let folder = collection(&place);

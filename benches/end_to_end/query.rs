@@ -39,8 +39,10 @@ pub fn measure(bench: &Bench) {
         bench.build_view(&state);
     }
 
-    let queries: Vec<String> = (0..bench.arguments.queries)
-        .map(|number| query(&texts[number * texts.len() / bench.arguments.queries]))
+    let all: Vec<String> = texts.iter().filter_map(|text| query(text)).collect();
+    let wanted = bench.arguments.queries.min(all.len());
+    let queries: Vec<String> = (0..wanted)
+        .map(|number| all[number * all.len() / wanted].clone())
         .collect();
     let searcher = bench.searcher(&state);
     let kind = searcher.view().vectors.kind.name();
@@ -163,9 +165,10 @@ fn ask(searcher: &Searcher, queries: &[String], mode: Mode) -> Asked {
     asked
 }
 
-/// Words that stand together in the middle of a text; all of it, if it is shorter.
-fn query(text: &str) -> String {
+/// Words of letters alone that stand together in a text: what somebody might type, and no address or line of code.
+fn query(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let first = words.len().saturating_sub(WORDS) / 2;
-    words[first..words.len().min(first + WORDS)].join(" ")
+    let plain = |word: &&str| word.chars().all(char::is_alphabetic);
+    let found = words.windows(WORDS).find(|words| words.iter().all(plain))?;
+    Some(found.join(" "))
 }

@@ -28,5 +28,5 @@ for name; do
     ask minmax "$name" --mode hybrid --fusion minmax
     ask rrf-60 "$name" --mode hybrid --fusion rrf
     ask rrf-20 "$name" --mode hybrid --fusion rrf --rrf-k 20
-    ask maxsim "$name" --mode hybrid --rerank maxsim --rerank-budget 60s
+    ask maxsim "$name" --mode hybrid --rerank maxsim --rerank-budget 60s --token-vectors
 done

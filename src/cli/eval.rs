@@ -120,6 +120,11 @@ fn evaluate(
     let searcher = setup::searcher(config, &model, false)?;
     report_dead(&searcher)?;
     tracing::info!(seconds = took.as_secs_f64(), "indexed");
+    // What a second look makes for one query is there for the next ones.
+    let keeper = setup::keeper(config, &model)?;
+    if let Some(keeper) = &keeper {
+        searcher.keep_with(keeper.clone());
+    }
     let bar = Progress::start("asking", "queries", None);
     let mut asked = 0;
     let mut results = Vec::new();
@@ -131,6 +136,9 @@ fn evaluate(
         });
         results.push((name, measured.map_err(could_not)?));
         asked += collection.queries.len() as u64;
+    }
+    if let Some(keeper) = keeper {
+        keeper.close();
     }
     Ok(results)
 }
