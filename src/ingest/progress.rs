@@ -4,12 +4,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use floodmark_operators::keys::Epoch;
+use floodmark_operators::keys::{Epoch, PathKey};
 
 use crate::ingest::kept::Kept;
 use crate::ingest::ledger::Witness;
 use crate::ingest::memory::{Gauge, Limits};
-use crate::store::row::FileRow;
+use crate::store::row::{FileRow, FileState};
+
+/// How much of a file is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Bytes that are.
+    pub bytes: u64,
+    /// All of its bytes.
+    pub of: u64,
+}
 
 /// Written by the dataflow's threads, read by `status` and `wait`.
 #[derive(Debug, Default)]
@@ -19,6 +28,7 @@ pub struct Progress {
     kept: Mutex<Vec<Kept>>,
     upper: AtomicU64,
     joined: AtomicU64,
+    part: Mutex<Option<(PathKey, Part)>>,
     commits: Mutex<u64>,
     committed: Condvar,
     memory: Gauge,
@@ -84,6 +94,25 @@ impl Progress {
         self.joined.load(Ordering::Relaxed)
     }
 
+    /// Of a large file that is being indexed: how much was durable at its last commit.
+    pub fn part(&self) -> Option<Part> {
+        let part = self.part.lock().unwrap_or_else(PoisonError::into_inner);
+        part.map(|(_, part)| part)
+    }
+
+    /// Of several large files, the one of which was heard last is the one that is told of.
+    fn stands(&self, row: &FileRow) {
+        let mut part = self.part.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&row.state, row.identity) {
+            (FileState::Partial { resume, .. }, Some(identity)) => {
+                let (bytes, of) = (resume.offset, identity.size);
+                *part = Some((row.key, Part { bytes, of }));
+            }
+            _ if part.is_some_and(|(key, _)| key == row.key) => *part = None,
+            _ => {}
+        }
+    }
+
     /// Waits for the next commit, until `deadline`.
     pub fn wait_for_commit(&self, deadline: Instant) {
         let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +129,8 @@ impl Progress {
 pub struct Report(pub std::sync::Arc<Progress>);
 
 impl Witness for Report {
-    fn committed(&mut self, upper: Epoch, _files: &[FileRow]) {
+    fn committed(&mut self, upper: Epoch, files: &[FileRow]) {
+        files.iter().for_each(|row| self.0.stands(row));
         self.0.upper.store(upper, Ordering::Release);
         *self
             .0
@@ -112,5 +142,56 @@ impl Witness for Report {
 
     fn joined(&mut self, chunks: u64) {
         self.0.joined.fetch_add(chunks, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::formats::Format;
+    use crate::sources::Identity;
+    use crate::store::row::Resume;
+
+    /// Of a file of 100 bytes, of which `offset` are indexed; `None`: it is gone.
+    fn row(name: &str, offset: Option<u64>) -> FileRow {
+        let state = |offset| FileState::Partial {
+            format: Format::Jsonl,
+            resume: Resume {
+                offset,
+                ..Resume::default()
+            },
+        };
+        FileRow {
+            key: PathKey::of(&[name.as_bytes()]),
+            root: PathBuf::from("/root"),
+            path: PathBuf::from(name),
+            identity: Some(Identity {
+                dev: 1,
+                ino: 1,
+                size: 100,
+                mtime_ns: 0,
+                ctime_ns: 0,
+            }),
+            state: offset.map_or(FileState::Gone, state),
+            retire: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_file_is_halfway_from_its_first_part_to_its_end() {
+        let progress = Arc::new(Progress::default());
+        let mut report = Report(progress.clone());
+        let mut after = |row| {
+            report.committed(1, &[row]);
+            progress.part().map(|Part { bytes, of }| (bytes, of))
+        };
+        assert_eq!(after(row("other", None)), None);
+        assert_eq!(after(row("large", Some(40))), Some((40, 100)));
+        assert_eq!(after(row("other", None)), Some((40, 100)));
+        assert_eq!(after(row("large", Some(80))), Some((80, 100)));
+        assert_eq!(after(row("large", None)), None);
     }
 }

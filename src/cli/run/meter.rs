@@ -1,4 +1,4 @@
-//! What is said while a run catches up: how many files, of how many, and how many chunks that made.
+//! What is said while a run catches up: how many files, of how many, how many chunks that made, and how much of a large file.
 
 use std::io;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::ingest::progress::Progress;
+use crate::ingest::progress::{Part, Progress};
 use crate::telemetry;
 
 /// Time between two looks.
@@ -33,6 +33,7 @@ impl Meter {
                     files: progress.files() as u64,
                     texts: backlog.load(Ordering::Relaxed) as u64,
                     chunks: progress.joined(),
+                    part: progress.part(),
                 };
                 reading.look(state, Instant::now());
                 thread::park_timeout(EVERY);
@@ -66,6 +67,8 @@ struct State {
     texts: u64,
     /// Chunks that have joined the index so far.
     chunks: u64,
+    /// How much of a large file is done.
+    part: Option<Part>,
 }
 
 /// One time of being behind after another.
@@ -108,11 +111,22 @@ impl Reading {
         let bar = (self.bar)
             .get_or_insert_with(|| telemetry::Progress::start("indexing", "files", Some(total)));
         let chunks = state.chunks - self.count.chunks;
-        let per_second = chunks as f64 / now.duration_since(self.level).as_secs_f64();
-        bar.note(format!("{chunks} chunks, {per_second:.0} a second"));
+        bar.note(note(chunks, now.duration_since(self.level), state.part));
         bar.set_total(total);
         bar.set(settled);
     }
+}
+
+/// Chunks are new ones: of a large file whose texts are known, its bytes alone show that it goes on.
+fn note(chunks: u64, since: Duration, part: Option<Part>) -> String {
+    let per_second = chunks as f64 / since.as_secs_f64();
+    let mut note = format!("{chunks} chunks, {per_second:.0} a second");
+    if let Some(Part { bytes, of }) = part {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let (bytes, of) = (megabytes(bytes), megabytes(of));
+        note.push_str(&format!("; {bytes:.1} of {of:.1} MB of a file"));
+    }
+    note
 }
 
 impl Count {
@@ -136,6 +150,7 @@ mod tests {
             files,
             texts: 0,
             chunks,
+            part: None,
         };
         reading.look(behind(1, 0), start + LONG / 2);
         assert!(reading.bar.is_none());
@@ -156,5 +171,16 @@ mod tests {
         };
         reading.look(unknown, start + 5 * LONG);
         assert!(reading.bar.is_some(), "nobody knows yet how much there is");
+    }
+
+    #[test]
+    fn a_large_file_shows_that_it_goes_on() {
+        let part = Part {
+            bytes: 1_250_000,
+            of: 2_000_000_000,
+        };
+        let said = note(0, 2 * LONG, Some(part));
+        assert_eq!(said, "0 chunks, 0 a second; 1.2 of 2000.0 MB of a file");
+        assert_eq!(note(30, 2 * LONG, None), "30 chunks, 15 a second");
     }
 }
