@@ -143,7 +143,21 @@ impl Reranker {
         Ok(Self(Inner::MaxSim(model.clone(), Crew::start(sessions)?)))
     }
 
-    /// Scores the candidates within `budget`.
+    /// The words of the query that are weighed, one a token and in their order; none where nothing is.
+    ///
+    /// # Errors
+    /// As the tokenizer says.
+    pub fn words<'q>(&self, query: &'q str) -> Result<Vec<&'q str>, RerankError> {
+        let Inner::MaxSim(model, _) = &self.0 else {
+            return Ok(Vec::new());
+        };
+        let words = model.words(query)?.into_iter();
+        Ok(words
+            .map(|word| query.get(word).unwrap_or_default())
+            .collect())
+    }
+
+    /// Scores the candidates within `budget`; all words of the query count the same.
     ///
     /// # Errors
     /// See [`RerankError`].
@@ -153,10 +167,11 @@ impl Reranker {
         candidates: &[Candidate<'_>],
         budget: Duration,
     ) -> Result<Outcome, RerankError> {
-        self.score_knowing(&Known::default(), query, candidates, budget)
+        self.score_knowing(&Known::default(), query, &[], candidates, budget)
     }
 
-    /// The same; max-sim takes from `known` what is there, and gives it what it makes. The scores do not depend on what is there.
+    /// The same with `weights` for [`Self::words`]; max-sim takes from `known` what is there, and gives it what it makes. The scores do
+    /// not depend on what is there.
     ///
     /// # Errors
     /// See [`RerankError`].
@@ -164,6 +179,7 @@ impl Reranker {
         &self,
         known: &Known,
         query: &str,
+        weights: &[f64],
         candidates: &[Candidate<'_>],
         budget: Duration,
     ) -> Result<Outcome, RerankError> {
@@ -194,11 +210,6 @@ impl Reranker {
                     .chain(unknown)
                     .map(|text| model.tokenize(text))
                     .collect::<Result<Vec<_>, _>>()?;
-                let words = model.words(query)?;
-                let words = words
-                    .into_iter()
-                    .map(|word| query.get(word).unwrap_or_default());
-                let weights = maxsim::weights(words, candidates);
                 let Some(vectors) = crew.run(rows, deadline)? else {
                     return Ok(Outcome::OutOfTime);
                 };
@@ -221,7 +232,7 @@ impl Reranker {
                     .map(|text| TokenVectors::own(text.vectors()))
                     .collect();
                 Ok(Outcome::Scores(maxsim::scores(
-                    &query, &weights, candidates, &texts,
+                    &query, weights, candidates, &texts,
                 )))
             }
         }

@@ -88,6 +88,28 @@ impl<'a> Scored<'a> {
         })
     }
 
+    /// What the rarest of these words is worth; 0 without any.
+    pub(super) fn rarest(
+        segments: &[Segment],
+        sums: &Sums,
+        wanted: &[Wanted],
+    ) -> tantivy::Result<f32> {
+        let bm25 = Bm25::new(sums.texts, sums.words);
+        let mut rarest = 0f32;
+        for word in wanted {
+            let mut having = 0;
+            for segment in segments {
+                for sought in &word.terms {
+                    for entry in segment.entries(sought)? {
+                        having += segment.having(&entry)?;
+                    }
+                }
+            }
+            rarest = rarest.max(bm25.idf(having));
+        }
+        Ok(rarest)
+    }
+
     /// Only what `query` matches.
     pub(super) fn matched_by(
         mut self,

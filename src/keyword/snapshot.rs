@@ -102,6 +102,19 @@ impl Snapshot {
             .is_some_and(|text| text.code)
     }
 
+    /// How much a word says: the fewer of the texts have it, the more (inverse document frequency). Of several words in one, as in
+    /// `getUserName`, it is the rarest that counts; what is no word says nothing: 0.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn rarity(&self, word: &str) -> Result<f64, KeywordError> {
+        let wanted = wanted(word, &mut self.analyser(), &self.sums.languages);
+        let rarest = Scored::rarest(&self.segments, &self.sums, &wanted);
+        rarest
+            .map(f64::from)
+            .map_err(KeywordError::tantivy("search"))
+    }
+
     /// The parts of `text` that a query of plain words matches: byte ranges, ascending, apart from each other.
     pub fn marks(&self, query: &str, text: &str) -> Vec<Range<usize>> {
         let mut analyser = self.analyser();

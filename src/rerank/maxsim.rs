@@ -4,9 +4,9 @@
 //! ```text
 //!  token vectors ──▶ less the mean of all candidates' tokens, to unit length
 //!  max-sim  = Σ over query tokens: weight · the greatest cosine with a token of the text, ÷ Σ weights
-//!  weight   = how few of the candidates have the word that the token is of (inverse document frequency)
+//!  weight   = how few texts of the index have the word that the token is of (inverse document frequency; what is no word: 0)
 //!  score    = .25 z(BM25) + .40 z(dense) + .35 z(max-sim)         z: less the mean of the candidates, by their deviation
-//!  smoothed = score + .2 · the average of the others' scores, weighted by (cosine of the two texts)⁴
+//!  smoothed = score + .2 · Σ over the others: their score · (cosine of the two texts)⁴
 //! ```
 //!
 //! The mean is taken off because the token vectors of one model all lie in one direction, which says nothing.
@@ -94,19 +94,6 @@ pub fn scores(
     smoothed(&scores, texts, query.0.ncols())
 }
 
-/// How much each word says: the fewer of the candidates have it, the more. A word that all have tells none from another, and weighs
-/// next to nothing; so nobody need know the language's stop words.
-pub fn weights<'a>(words: impl Iterator<Item = &'a str>, candidates: &[Candidate<'_>]) -> Vec<f64> {
-    let texts: Vec<String> = candidates.iter().map(|c| c.text.to_lowercase()).collect();
-    let weight = |word: &str| {
-        let word = word.to_lowercase();
-        // A word inside another counts: some languages write no spaces.
-        let having = texts.iter().filter(|text| text.contains(&word)).count() as f64;
-        (1.0 + (texts.len() as f64 - having + 0.5) / (having + 0.5)).ln()
-    };
-    words.map(weight).collect()
-}
-
 /// Less the mean, by the standard deviation; all zero where all are equal.
 fn standardise(values: &mut [f64]) {
     let count = values.len().max(1) as f64;
@@ -163,14 +150,7 @@ fn smoothed(scores: &[f64], texts: &[TokenVectors], dimension: usize) -> Vec<f64
     (0..scores.len())
         .map(|i| {
             let others = (0..scores.len()).filter(|&j| j != i);
-            let (sum, weights) = others.fold((0.0, 0.0), |(sum, weights), j| {
-                let weight = near(i, j);
-                (sum + weight * scores[j], weights + weight)
-            });
-            match weights > NOTHING {
-                true => scores[i] + NEIGHBOURS * sum / weights,
-                false => scores[i],
-            }
+            scores[i] + NEIGHBOURS * others.map(|j| near(i, j) * scores[j]).sum::<f64>()
         })
         .collect()
 }
@@ -215,30 +195,6 @@ mod tests {
         assert_eq!(found, [0.75, 0.25]);
         // No weight at all: both count the same.
         assert_eq!(similarities(&query, &[0.0, 0.0], &texts), [0.5, 0.5]);
-    }
-
-    #[test]
-    fn a_word_that_few_candidates_have_says_more() {
-        let texts = [
-            "The tide came in.",
-            "the moon",
-            "THE harbour",
-            "the boat and the tide",
-        ];
-        let candidates = texts.map(|text| Candidate {
-            text,
-            keyword: 0.0,
-            dense: 0.0,
-        });
-        let found = weights(
-            ["Harbour", "tide", "the", "nowhere"].into_iter(),
-            &candidates,
-        );
-        // n = 4: ln(1 + (4 − df + .5) ÷ (df + .5)) for df = 1, 2, 4, 0
-        let expected = [10.0 / 3.0, 2.0, 10.0 / 9.0, 10.0].map(f64::ln);
-        for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
-        }
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn scores_do_not_depend_on_what_was_kept() {
         let without = scores(reranker.score(query, &candidates(&texts), AMPLE).unwrap());
         let known = place.look(None);
         assert!(texts.iter().all(|text| known.find(text).is_some()));
-        let with = reranker.score_knowing(&known, query, &candidates(&texts), AMPLE);
+        let with = reranker.score_knowing(&known, query, &[], &candidates(&texts), AMPLE);
         assert_eq!(scores(with.unwrap()), without, "{query}");
     }
     // Half of them lost.
@@ -164,7 +164,7 @@ fn scores_do_not_depend_on_what_was_kept() {
     let found = texts.iter().filter(|text| known.find(text).is_some());
     assert!((10..20).contains(&found.count()));
     let query = "water in the harbour";
-    let with = reranker.score_knowing(&known, query, &candidates(&texts), AMPLE);
+    let with = reranker.score_knowing(&known, query, &[], &candidates(&texts), AMPLE);
     let without = scores(reranker.score(query, &candidates(&texts), AMPLE).unwrap());
     assert_eq!(scores(with.unwrap()), without);
 }
@@ -195,7 +195,7 @@ fn what_was_kept_is_not_made_again_and_what_was_not_is_made_and_kept() {
     let keeper = Keeper::start_with(dir.path(), builtin().key(), limits).unwrap();
     let known = place.look(Some(keeper.clone()));
     let query = "hose of the dishwasher";
-    let found = reranker.score_knowing(&known, query, &candidates(&texts), AMPLE);
+    let found = reranker.score_knowing(&known, query, &[], &candidates(&texts), AMPLE);
     let found = scores(found.unwrap());
     assert!(found[1] > found[0] && found[1] > found[2], "{found:?}");
     keeper.close();
@@ -285,7 +285,7 @@ fn eight_bits_change_hardly_any_order() {
                 dense: cosine(*text),
             })
             .collect();
-        let weights = maxsim::weights(words.iter().copied(), &candidates);
+        let weights = vec![1.0; words.len()];
         let query = TokenVectors::own(own.unwrap());
         let ranks = |vectors: Vec<TokenVectors>| {
             let scores = maxsim::scores(&query, &weights, &candidates, &vectors);

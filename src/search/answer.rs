@@ -135,7 +135,7 @@ impl Searcher {
             dense_weight,
         } = ranking.first(wanted)?;
         let ordered = Instant::now();
-        let rerank = self.look_again(query, &text, &store, &mut ranked)?;
+        let rerank = self.look_again(query, &text, &store, &words, &mut ranked)?;
         let next = (ranked.len() > end).then_some(end);
         ranked.truncate(end);
         ranked.drain(..query.offset.min(ranked.len()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rank::Ranked;
 use super::{SearchError, Searcher};
 use crate::answers::{Query, SecondLook};
+use crate::keyword;
 use crate::rerank::{BUDGET_MS, Candidate, DEPTH, Kind, Outcome, Reranker};
 use crate::store::Snapshot;
 use crate::token_store::Keeper;
@@ -25,6 +26,7 @@ impl Searcher {
         query: &Query,
         text: &str,
         store: &Snapshot,
+        words: &keyword::Snapshot,
         ranked: &mut [Ranked],
     ) -> Result<Option<SecondLook>, SearchError> {
         let Some(name) = &query.rerank else {
@@ -51,7 +53,12 @@ impl Searcher {
             .collect();
         let budget = Duration::from_millis(query.rerank_budget_ms.unwrap_or(BUDGET_MS));
         let known = self.tokens.look(self.keeper.get().cloned());
-        let scores = match reranker.score_knowing(&known, text, &candidates, budget)? {
+        // By all texts and not by the candidates: the words that the query is about are common among those.
+        let rarities = reranker.words(text)?.into_iter();
+        let rarities: Vec<f64> = rarities
+            .map(|word| words.rarity(word))
+            .collect::<Result<_, _>>()?;
+        let scores = match reranker.score_knowing(&known, text, &rarities, &candidates, budget)? {
             Outcome::Scores(scores) => scores,
             Outcome::OutOfTime => return Ok(Some(SecondLook::OutOfTime)),
         };

@@ -116,6 +116,32 @@ fn a_boost_makes_a_word_count_as_often() {
 }
 
 #[test]
+fn a_word_that_few_texts_have_says_more_and_a_sign_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Memory::default();
+    source.add(&["tide sand gulls", "harbour sand gulls", "wall sand rope"]);
+    let view = open(dir.path(), &source).snapshot();
+    let rarity = |word: &str| view.rarity(word).unwrap();
+    // n = 3: ln(1 + (3 − df + .5) ÷ (df + .5)) for df = 1, 2, 3, 0
+    for (word, ratio) in [
+        ("Tide", 2.5 / 1.5),
+        ("gulls", 1.5 / 2.5),
+        ("sand", 0.5 / 3.5),
+        ("zebra", 3.5 / 0.5),
+    ] {
+        let expected = f64::ln(1.0 + ratio);
+        assert!((rarity(word) - expected).abs() < 1e-6, "{word}");
+    }
+    assert_eq!(
+        rarity("sandTide"),
+        rarity("zebra"),
+        "nobody has written it so"
+    );
+    assert_eq!(rarity("sand/gulls"), rarity("zebra"));
+    assert_eq!([rarity("?"), rarity(""), rarity("…")], [0.0; 3]);
+}
+
+#[test]
 fn the_ideal_is_a_text_of_mean_length_with_every_word_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut source = Memory::default();
