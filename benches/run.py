@@ -219,7 +219,7 @@ def sentences(out):
     metadata = json.loads(subprocess.run(asked, cwd=TOP, stdout=subprocess.PIPE, check=True).stdout)
     found = {}
     for package in sorted(metadata["packages"], key=lambda package: package["id"]):
-        if package["source"] is None:  # our own change
+        if package["source"] is None:  # our own: they change
             continue
         for file in sorted(Path(package["manifest_path"]).parent.rglob("*.rs")):
             comments = (re.match(r"\s*//[/!] ?(.*)", line) for line in file.read_text(errors="replace").splitlines())

@@ -80,10 +80,10 @@ impl Searcher {
             Vec::new()
         };
         let words = match query.mode {
-            // Of the present is good enough to mark words.
-            Mode::Vector => views.keywords.clone(),
-            Mode::Hybrid | Mode::Keyword if past => self.past_words(&store, at, &live)?,
-            Mode::Hybrid | Mode::Keyword => views.keywords.clone(),
+            // Of the present is good enough to mark words, and not to weigh them for a second look.
+            Mode::Vector if query.rerank.is_none() => views.keywords.clone(),
+            _ if past => self.past_words(&store, at, &live)?,
+            _ => views.keywords.clone(),
         };
         let meaning: Option<Box<dyn Arm + '_>> = match &vector {
             Some(query) if past => {
