@@ -9,6 +9,8 @@
 //! * One hint a file is under way at a time; what is heard of a file meanwhile makes it look again afterwards. So the
 //!   versions of one file follow each other, and a file that changes a hundred times a second costs one look an epoch.
 //! * What just changed goes before what a scan found, and the last of the epochs in flight is reserved for it.
+//! * A file too large for one look is gone on with while it has less left than the next in line has. So files are finished one
+//!   after the other instead of all at the end, and one of 10 GB holds up none that is smaller.
 //! * An epoch is as large as can be embedded and committed in about [`Pace::target_ms`]: the budget shrinks when epochs
 //!   take longer and grows when they take less. That, and the bound on epochs in flight, is why a file that changes during
 //!   a long import is searchable within a second.
@@ -107,6 +109,8 @@ pub struct Queue {
     left: BTreeSet<PathKey>,
     fresh: VecDeque<Name>,
     bulk: VecDeque<Name>,
+    /// Read in part: the bytes that are left, least first.
+    begun: BinaryHeap<Reverse<(u64, Name)>>,
     delayed: BinaryHeap<Reverse<(Instant, Name)>>,
     arrivals: Receiver<Arrival>,
     /// Paths that a scan should have seen and did not go here, to be looked at one by one.
@@ -176,6 +180,7 @@ impl Queue {
             left: BTreeSet::new(),
             fresh: VecDeque::new(),
             bulk: VecDeque::new(),
+            begun: BinaryHeap::new(),
             delayed: BinaryHeap::new(),
             arrivals: channels.0,
             doubts: channels.1,
@@ -237,6 +242,8 @@ impl Queue {
                 entry.phase = Phase::Queued;
                 if fresh {
                     self.fresh.push_back(name)
+                } else if let Some(left) = entry.bytes_left() {
+                    self.begun.push(Reverse((left, name)))
                 } else {
                     self.bulk.push_back(name)
                 }
@@ -383,13 +390,11 @@ impl Queue {
         }
         let reserved = self.minted.len() + 1 >= self.pace.in_flight.max(2);
         while cost < self.budget {
-            let Some(name) = self.fresh.pop_front().or_else(|| {
-                if reserved {
-                    None
-                } else {
-                    self.bulk.pop_front()
-                }
-            }) else {
+            let next = match self.fresh.pop_front() {
+                None if !reserved => self.found_or_begun(),
+                fresh => fresh,
+            };
+            let Some(name) = next else {
                 return (hints, false);
             };
             let entry = self.files.get_mut(&name).expect("what is in line is known");
@@ -424,6 +429,17 @@ impl Queue {
             });
         }
         (hints, true)
+    }
+
+    /// Of what a scan found and what was begun, the one that has less to be read.
+    fn found_or_begun(&mut self) -> Option<Name> {
+        if let Some(Reverse((left, _))) = self.begun.peek() {
+            let found = self.bulk.front().and_then(|name| self.files.get(name));
+            if found.is_none_or(|entry| *left <= entry.size) {
+                return self.begun.pop().map(|Reverse((_, name))| name);
+            }
+        }
+        self.bulk.pop_front()
     }
 
     /// Whether memory allows another epoch. Gives up where it never will.

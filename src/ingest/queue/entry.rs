@@ -50,6 +50,12 @@ impl Entry {
         matches!(self.kept, Some(DeviceAway | Emptied | RootMissing))
     }
 
+    /// Of a file that was read in part, how many bytes were not.
+    pub(super) fn bytes_left(&self) -> Option<u64> {
+        let filling = self.known.filling.as_ref()?;
+        Some(self.size.saturating_sub(filling.offset))
+    }
+
     /// Whether it may have changed behind the last look and still have the same `stat`: many kernels' clock of files ticks every
     /// few milliseconds only.
     pub(super) fn may_have_changed_in_a_tick(&self, identity: Identity) -> bool {

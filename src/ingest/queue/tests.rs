@@ -9,7 +9,7 @@ use crossbeam_channel::unbounded;
 use super::*;
 use crate::ingest::hint::Known;
 use crate::sources::{Roots, Scope, Selection, SourceOptions, key};
-use crate::store::row::FileState;
+use crate::store::row::{FileState, Resume};
 
 /// A queue over one folder, and both of its ends.
 struct Rig {
@@ -71,6 +71,19 @@ impl Rig {
             identity: identity(ino),
         };
         self.hear(Arrival::Found(vec![found], pass));
+    }
+
+    /// Found by the first scan.
+    fn found_sized(&self, path: &str, size: u64) {
+        let found = Found {
+            root: 0,
+            path: path.into(),
+            identity: Identity {
+                size,
+                ..identity(7)
+            },
+        };
+        self.hear(Arrival::Found(vec![found], Some(1)));
     }
 
     /// A pass over everything ends that saw nothing but what it said before.
@@ -201,6 +214,47 @@ fn a_file_that_was_seen_as_it_was_read_is_left_alone() {
     rig.found("page.md", 7, Some(3));
     rig.scanned(3);
     rig.committed("page.md", indexed(), Some(7));
+    assert_eq!(rig.next(), None);
+}
+
+/// Of a file so large, an epoch has one.
+const MIB: u64 = 1 << 20;
+
+/// As it is after a look that ended at `offset`.
+fn in_part(offset: u64) -> FileState {
+    FileState::Partial {
+        format: crate::formats::Format::Text,
+        resume: Resume {
+            offset,
+            segment: 1,
+            ..Resume::default()
+        },
+    }
+}
+
+#[test]
+fn a_file_is_gone_on_with_while_it_has_less_left_than_the_next_in_line() {
+    let mut rig = Rig::new();
+    rig.found_sized("a", 50 * MIB);
+    assert_eq!(rig.next(), look("a"));
+    rig.found_sized("b", 50 * MIB);
+    rig.found_sized("c", 40 * MIB);
+    rig.committed("a", in_part(20 * MIB), Some(7));
+    assert_eq!(rig.next(), look("a"));
+    rig.committed("a", indexed(), Some(7));
+    assert_eq!(rig.next(), look("b"));
+    // The large one waits for what is smaller than its rest, and then is gone on with.
+    rig.committed("b", in_part(5 * MIB), Some(7));
+    assert_eq!(rig.next(), look("c"));
+    assert_eq!(rig.next(), look("b"));
+    // The rest of what was begun: the least first.
+    rig.committed("b", in_part(15 * MIB), Some(7));
+    rig.committed("c", in_part(20 * MIB), Some(7));
+    assert_eq!(rig.next(), look("c"));
+    assert_eq!(rig.next(), look("b"));
+    rig.committed("b", indexed(), Some(7));
+    rig.committed("c", indexed(), Some(7));
+    rig.scanned(1);
     assert_eq!(rig.next(), None);
 }
 
