@@ -9,6 +9,7 @@ use floodmark_operators::keys::ChunkHash;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::Quantised;
+use crate::fault;
 
 /// Another number than this and the file is made anew.
 const VERSION: i64 = 1;
@@ -190,7 +191,10 @@ impl File {
                 ])?;
             }
         }
-        transaction.commit()
+        fault::pass("tokens.put.before");
+        transaction.commit()?;
+        fault::pass("tokens.put.after");
+        Ok(())
     }
 
     /// Deletes what was there at the opening and is of no text of `live`, if that is more than a quarter; how many.
@@ -223,7 +227,9 @@ impl File {
                     delete.execute([id])?;
                 }
             }
+            fault::pass("tokens.prune.before");
             transaction.commit()?;
+            fault::pass("tokens.prune.after");
             // A row a page that is freed.
             let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum")?;
             let mut freed = vacuum.query([])?;
@@ -270,7 +276,9 @@ fn prepared(path: &Path) -> rusqlite::Result<Connection> {
         let transaction = connection.transaction()?;
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
+        fault::pass("tokens.make.before");
         transaction.commit()?;
+        fault::pass("tokens.make.after");
     }
     Ok(connection)
 }

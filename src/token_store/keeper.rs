@@ -10,6 +10,7 @@ use floodmark_operators::keys::ChunkHash;
 
 use super::file::{self, File};
 use super::{FILE, Quantised};
+use crate::fault;
 
 /// Texts of a transaction, about.
 const TOGETHER: usize = 256;
@@ -147,6 +148,11 @@ impl Keeper {
     }
 }
 
+/// What the disk may say at this point.
+fn failing(point: &'static str) -> Result<(), String> {
+    fault::point(point).map_err(|error| error.to_string())
+}
+
 /// In memory.
 fn size(rows: &Rows) -> usize {
     let size = |(_, vectors): &(ChunkHash, Quantised)| vectors.bytes().len();
@@ -184,8 +190,10 @@ impl Writer {
                     }
                     Job::Prune(live) => self.prune(live),
                     Job::Close(done) => {
+                        fault::pass("tokens.close.before");
                         // The last connection takes the log into the file and removes it.
                         self.file = None;
+                        fault::pass("tokens.close.after");
                         let _ = done.send(());
                         return;
                     }
@@ -196,7 +204,7 @@ impl Writer {
 
     fn put(&mut self, rows: &Rows) {
         let written = match self.room() {
-            Ok(()) => self.attempt(|file| file.put(rows)),
+            Ok(()) => failing("tokens.put").and_then(|()| self.attempt(|file| file.put(rows))),
             Err(why) => Err(why),
         };
         match written {
@@ -211,7 +219,10 @@ impl Writer {
 
     fn prune(&mut self, live: Live) {
         let live = live();
-        let pruned = live.and_then(|live| self.attempt(|file| file.prune(&live)));
+        let pruned = live.and_then(|live| {
+            failing("tokens.prune")?;
+            self.attempt(|file| file.prune(&live))
+        });
         match pruned {
             Ok(0) => {}
             Ok(texts) => tracing::info!(texts, "token vectors of texts that are gone were deleted"),
@@ -228,7 +239,10 @@ impl Writer {
     ) -> Result<T, String> {
         let opened = match self.file.take() {
             Some(file) => Ok(file),
-            None => File::open(&self.path, &self.model),
+            None => {
+                failing("tokens.open")?;
+                File::open(&self.path, &self.model)
+            }
         };
         let done = opened.and_then(|mut file| {
             let done = act(&mut file);

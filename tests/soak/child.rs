@@ -21,6 +21,7 @@ use floodmark::search::{KEYWORDS, StoreTexts, StoreVectors, VIEW, ViewOptions};
 use floodmark::service::{follower, stored_status};
 use floodmark::store::row::FileRow;
 use floodmark::store::{ModelKey, Reader};
+use floodmark::token_store::{Keeper, Quantised, hash};
 use floodmark::worker::{Handle, Layout, Mode, Options, Run};
 use floodmark::{fault, signals, telemetry};
 use floodmark_operators::embed::{Embedder, Vector};
@@ -83,14 +84,15 @@ fn run(options: Options, to_the_end: bool) -> Result<(), String> {
     let state = options.state.clone();
     if !options.layout.owns_the_state() {
         let run =
-            Run::start(options, engine(), Vec::new(), Arc::new(stop)).map_err(|e| said(&e))?;
+            Run::start(options, engine(None), Vec::new(), Arc::new(stop)).map_err(|e| said(&e))?;
         return run.join();
     }
     let lock = RunLock::acquire(&state).map_err(|e| said(&e))?;
+    let keeper = Keeper::start(&state, MODEL).map_err(|e| said(&e))?;
     let (witness, commits) = follower();
     let run = Run::start(
         options,
-        engine(),
+        engine(Some(keeper.clone())),
         vec![witness, Box::new(Teller)],
         Arc::new(stop),
     )
@@ -99,6 +101,9 @@ fn run(options: Options, to_the_end: bool) -> Result<(), String> {
     let stopping = handle.clone();
     signals::install(move || stopping.stop(), || {}).map_err(|e| said(&e))?;
     let reader = Reader::open(&state).map_err(|e| said(&e))?;
+    let asked = reader.clone();
+    let live = move || asked.snapshot().and_then(|store| store.live_hashes());
+    keeper.prune(move || live().map_err(|error| error.to_string()));
     let ViewOptions { vectors, keywords } = view_options();
     let (mut view, mut words) = {
         let snapshot = reader.snapshot().map_err(|e| said(&e))?;
@@ -139,6 +144,7 @@ fn run(options: Options, to_the_end: bool) -> Result<(), String> {
     run.join()?;
     drop(server);
     let _ended = follows.join();
+    keeper.close();
     drop(lock);
     Ok(())
 }
@@ -191,11 +197,19 @@ impl Witness for Teller {
     }
 }
 
-struct Counting;
+struct Counting(Option<Arc<Keeper>>);
 
 impl Embedder for Counting {
     fn embed(&mut self, texts: &[Arc<str>]) -> Vec<Result<Vector, String>> {
         let vectors = texts.iter().map(|text| Ok(vector(text))).collect();
+        if let Some(keeper) = &self.0 {
+            keeper.put(
+                texts
+                    .iter()
+                    .map(|text| (hash(text), tokens(text)))
+                    .collect(),
+            );
+        }
         let keys: Vec<String> = texts
             .iter()
             .map(|text| format!("embedded {}", ChunkHash::of(&[text.as_bytes()])))
@@ -218,15 +232,24 @@ fn vector(text: &str) -> Vector {
     numbers.map(|number| number / norm).collect()
 }
 
-fn engine() -> Engine {
+/// What is kept of the tokens of a text.
+pub fn tokens(text: &str) -> Quantised {
+    let bytes = blake3::hash(text.as_bytes());
+    Quantised::from_bytes(12, bytes.as_bytes().to_vec()).expect("two tokens")
+}
+
+/// The model's name.
+pub const MODEL: &str = "hashing";
+
+fn engine(keeper: Option<Arc<Keeper>>) -> Engine {
     Engine {
         embedders: (0..2)
-            .map(|_| Box::new(Counting) as Box<dyn Embedder>)
+            .map(|_| Box::new(Counting(keeper.clone())) as Box<dyn Embedder>)
             .collect(),
         tokens: Arc::new(Words),
         tokenizer: "words".into(),
         key: ModelKey {
-            id: "hashing".into(),
+            id: MODEL.into(),
             dimension: 8,
         },
         ward: None,

@@ -63,6 +63,10 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
             }
             deaths += 1;
         }
+        if site.may_be_away() && random.percent(25) {
+            durable = away(&site, durable, &mut random, tally)
+                .map_err(|why| format!("round {round}, away: {why}"))?;
+        }
         if random.percent(40) {
             durable = finish(&site, &durable, &mut random, tally)
                 .map_err(|why| format!("round {round}, after {deaths} deaths: {why}"))?;
@@ -71,6 +75,40 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
     finish(&site, &durable, &mut random, tally)
         .map(drop)
         .map_err(|why| format!("at the end: {why}"))
+}
+
+/// The input is away, or was emptied, while the program lives and dies: nothing joins the index and nothing leaves it.
+fn away(
+    site: &Site,
+    mut before: Durable,
+    random: &mut Random,
+    tally: &Tally,
+) -> Result<Durable, String> {
+    let emptied = random.percent(50);
+    site.leave(emptied).map_err(|error| error.to_string())?;
+    for _ in 0..1 + random.below(3) {
+        let (layout, fault) = (layout(random), fault(random));
+        let (ended, told, seen) = Life::start(site, "once", layout, [&fault, ""]).wait(None);
+        let how = format!("emptied {emptied}, {layout:?}: {fault}");
+        tally.reached(&seen);
+        tally.died(layout, &seen, ended == Ended::Killed);
+        tally.count(match emptied {
+            true => "lives while the input was emptied",
+            false => "lives while the input was away",
+        });
+        if let Ended::Failed(why) = ended {
+            return Err(format!("{how}: {why}"));
+        }
+        let now = site
+            .holds(&before, &told)
+            .map_err(|why| format!("{how}: {why}"))?;
+        if let Some(change) = now.changes.difference(&before.changes).next() {
+            return Err(format!("{how}: {change:?} came into the changelog"));
+        }
+        before = now;
+    }
+    site.return_to().map_err(|error| error.to_string())?;
+    Ok(before)
 }
 
 fn layout(random: &mut Random) -> Layout {
@@ -97,8 +135,30 @@ fn finish(
     let durable = site
         .holds(before, &told)
         .and_then(|durable| site.is_complete().map(|()| durable));
+    if layout != Layout::Processes {
+        let kept = site.kept_tokens()?;
+        if let Some(text) = told.embedded.keys().find(|text| !kept.contains(*text)) {
+            return Err(format!(
+                "{layout:?}, unharmed: the tokens of {text} were not kept"
+            ));
+        }
+    }
     tally.completed();
     durable.map_err(|why| format!("{layout:?}, unharmed: {why}"))
+}
+
+/// A death by a point's name, or by the number of points that were passed, or none.
+fn fault(random: &mut Random) -> String {
+    let most = random.percent(75);
+    match random.below(10) {
+        0..5 => format!(
+            "{}=kill@{}",
+            random.pick(&names()),
+            random.up_to(if most { 3 } else { 40 })
+        ),
+        5..9 => format!("*=kill@{}", random.up_to(700)),
+        _ => String::new(),
+    }
 }
 
 /// One life that is to end early: what is durable after it, and whether it was killed.
@@ -110,16 +170,7 @@ fn life(
 ) -> Result<(Durable, bool), String> {
     let layout = layout(random);
     let watch = random.percent(20);
-    let most = random.percent(75);
-    let fault = match random.below(10) {
-        0..5 => format!(
-            "{}=kill@{}",
-            random.pick(&names()),
-            random.up_to(if most { 3 } else { 40 })
-        ),
-        5..9 => format!("*=kill@{}", random.up_to(700)),
-        _ => String::new(),
-    };
+    let fault = fault(random);
     let deadline = fault
         .is_empty()
         .then(|| Instant::now() + Duration::from_millis(random.below(250)));

@@ -11,11 +11,12 @@ use floodmark::ingest::reading::Reading;
 use floodmark::ingest::verdict::OnBad;
 use floodmark::sources::{Identity, SourceOptions, key};
 use floodmark::store::{Reader, Snapshot, Standing, StoreError};
+use floodmark::token_store;
 use floodmark::verify::{Outcome, Verifier, selection};
 use floodmark::worker::{Layout, Mode, Options};
 use floodmark_operators::keys::{ChunkHash, Epoch};
 
-use crate::child::view_options;
+use crate::child::{MODEL, tokens, view_options};
 use crate::support::{Words, difference, oracle};
 
 /// How the child works on `folder`.
@@ -40,12 +41,14 @@ pub fn options(folder: &Path, mode: Mode, threads: usize) -> Options {
 
 /// A file that no history touches.
 const STAYS: &str = "stays.txt";
+/// Says, beside the folder of the files, that nobody confirms that it is empty.
+const ASKS: &str = "asks";
 
 fn sources(folder: &Path) -> SourceOptions {
     SourceOptions {
         inputs: vec![folder.join("files")],
-        // Histories delete everything too, and the oracle goes by what lies there. Where something stays, nobody need confirm.
-        confirm_empty: !folder.join("files").join(STAYS).exists(),
+        // Histories delete everything too, and the oracle goes by what lies there. Where something stays, nobody confirms.
+        confirm_empty: !folder.join(ASKS).exists(),
         ..SourceOptions::default()
     }
 }
@@ -57,12 +60,15 @@ const TIDY: &[&str] = &[
     "run.lock",
     "run.pid",
     "store.sqlite",
+    token_store::FILE,
     "vectors",
 ];
 /// What a process that was killed may leave beside that, until the next one.
 const LEFT_BY_THE_DEAD: &[&str] = &[
     "store.sqlite-wal",
     "store.sqlite-shm",
+    "token-vectors.sqlite-wal",
+    "token-vectors.sqlite-shm",
     "control.sock",
     "control.new",
 ];
@@ -105,7 +111,7 @@ impl Told {
 #[derive(Default, PartialEq)]
 pub struct Durable {
     /// Epoch, text, and whether it joined or left.
-    changes: BTreeSet<(i64, i64, i64)>,
+    pub changes: BTreeSet<(i64, i64, i64)>,
     embedded: HashSet<String>,
     upper: Epoch,
 }
@@ -130,7 +136,30 @@ impl Site {
     /// Lays a file beside the others that stays, so that the input is never empty and `confirm-empty` is off.
     pub fn with_what_stays(self) -> Self {
         fs::write(self.files().join(STAYS), "The lighthouse stays.").expect("a file that stays");
+        fs::write(self.folder.join(ASKS), "").expect("a mark");
         self
+    }
+
+    /// Whether the input may be away without anything being forgotten.
+    pub fn may_be_away(&self) -> bool {
+        self.folder.join(ASKS).exists()
+    }
+
+    /// Takes the input away, or with `emptied` all that is in it.
+    pub fn leave(&self, emptied: bool) -> std::io::Result<()> {
+        fs::rename(self.files(), self.folder.join("away"))?;
+        match emptied {
+            true => fs::create_dir(self.files()),
+            false => Ok(()),
+        }
+    }
+
+    /// Brings back what was taken away.
+    pub fn return_to(&self) -> std::io::Result<()> {
+        if self.files().exists() {
+            fs::remove_dir(self.files())?;
+        }
+        fs::rename(self.folder.join("away"), self.files())
     }
 
     /// A site in `folder` over the files of another one.
@@ -176,9 +205,7 @@ impl Site {
 
     /// The changelog as it is written, which the store itself gives net only.
     fn changes(&self) -> rusqlite::Result<BTreeSet<(i64, i64, i64)>> {
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let store =
-            rusqlite::Connection::open_with_flags(self.state().join("store.sqlite"), flags)?;
+        let store = self.store()?;
         let mut changes = store.prepare("SELECT epoch, text_id, op FROM changelog")?;
         let rows = changes.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.collect()
@@ -231,7 +258,38 @@ impl Site {
         if now.upper == told.upper {
             self.files_as_told(&snapshot, told)?;
         }
+        drop(snapshot);
+        self.kept_tokens()?;
         Ok(now)
+    }
+
+    /// Of which texts of the store the tokens' vectors are kept. A cache may miss any, and none may be another's.
+    pub fn kept_tokens(&self) -> Result<BTreeSet<String>, String> {
+        let cache = token_store::Place::new(&self.state(), MODEL).look(None);
+        let texts = self.texts().map_err(|error| error.to_string())?;
+        let mut kept = BTreeSet::new();
+        for text in texts {
+            match cache.find(&text) {
+                Some(found) if found == tokens(&text) => {
+                    kept.insert(token_store::hash(&text).to_string());
+                }
+                Some(_) => return Err(format!("the kept tokens of {text:?} are another's")),
+                None => {}
+            }
+        }
+        Ok(kept)
+    }
+
+    fn texts(&self) -> rusqlite::Result<Vec<String>> {
+        let store = self.store()?;
+        let mut texts = store.prepare("SELECT text FROM texts WHERE text IS NOT NULL")?;
+        let rows = texts.query_map([], |row| row.get(0))?;
+        rows.collect()
+    }
+
+    fn store(&self) -> rusqlite::Result<rusqlite::Connection> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        rusqlite::Connection::open_with_flags(self.state().join("store.sqlite"), flags)
     }
 
     /// Nothing was committed after the last that was told: each file stands as it was told.
@@ -317,7 +375,7 @@ impl Site {
             state: &state,
             selection: &selection,
             reading: &reading,
-            model: "hashing",
+            model: MODEL,
             views: view_options(),
         };
         verifier.verify(None).map_err(|error| error.to_string())
@@ -337,7 +395,8 @@ impl Site {
         for name in names(self.state())? {
             // A reader makes the log's files again, for as long as it reads; the log itself is empty.
             let log = self.state().join(&name);
-            let empty_log = name.starts_with("store.sqlite-")
+            let of_a_log = ["store.sqlite-", "token-vectors.sqlite-"];
+            let empty_log = of_a_log.iter().any(|log| name.starts_with(log))
                 && (name.ends_with("-shm") || fs::metadata(&log).is_ok_and(|log| log.len() == 0));
             if !TIDY.contains(&name.as_str()) && !empty_log {
                 let known = LEFT_BY_THE_DEAD.contains(&name.as_str());
