@@ -21,7 +21,8 @@ TARGETS = [
     ("ingest", "short records", "value", ">=", 400),
     ("overhead", "", "ratio", "<=", 1.03),
     ("without the model", "stand-in", "chunks/s", ">=", 20_000),
-    ("walk", "whole run", "ratio", "<=", 1.5),
+    ("walk", "a scan by a run", "ratio", "<=", 1.5),
+    ("walk", "a whole run", "ratio", "<=", 1.5),
     ("change", "p50", "value", "<=", 30),
     ("change", "p99", "value", "<=", 100),
     ("change without the model", "p50", "value", "<=", 30),
@@ -143,7 +144,7 @@ def search(results):
             one = row[who]
             name = "floodmark" if who == "floodmark" else f"Python faiss-cpu {one['version']}"
             lines.append(
-                f"| {row['vectors']:,} | {row['floodmark']['factory']} | {name} | {one['recall']:.3f} "
+                f"| {row['vectors']:,} {'real sentences' if row['floodmark']['real'] else 'made-up vectors'} | {row['floodmark']['factory']} | {name} | {one['recall']:.3f} "
                 f"| {median(one['one'], 'p50'):.3f} ms | {median(one['one'], 'p99'):.3f} ms | {median(one['many'], 'per_second'):,.0f} |"
             )
         if "faiss" in row:

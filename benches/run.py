@@ -188,7 +188,9 @@ def end_to_end(program, sections, sizes, out, results):
             if (Path(data) / path).exists():
                 flags += [flag, str(Path(data) / path)]
     if "query" in sections:
-        flags += ["--sentences", str(sentences(out))]
+        # `search` takes the vectors of its index.
+        shutil.rmtree(out / "query-index", ignore_errors=True)
+        flags += ["--sentences", str(sentences(out)), "--query-index", str(out / "query-index")]
     # One section a process: what one has left in memory is not the next one's. Short records are indexed by `ingest`
     # and used by three others, so that those four stay together.
     together = [name for name in sections if name in ("ingest", "change", "restart", "memory")]
@@ -279,11 +281,14 @@ def search(program, sizes, out):
 
     python, missing = environments.python_of("script", out / "environments")
     found = []
+    # Of real texts, where `query` has just embedded some.
+    state = out / "query-index" / "query-state"
+    real = ["--state", str(state)] if state.exists() else []
     for size in sizes["search"]:
         folder = out / "search"
-        own = Talk([str(program), "--serve", str(folder), str(size)])
+        own = Talk([str(program), "--serve", str(folder), str(size), *real], {**os.environ, **MEMORY})
         first = own.answer()
-        row = {"vectors": size, "floodmark": {**first, "one": [], "many": []}, "missing": missing}
+        row = {"vectors": first["vectors"], "floodmark": {**first, "one": [], "many": []}, "missing": missing}
         pairs = [(own, row["floodmark"])]
         if not missing:
             script = TOP / "benches" / "peers" / "faiss_search.py"
@@ -302,14 +307,15 @@ def search(program, sizes, out):
             (folder / name).unlink(missing_ok=True)
         found.append(row)
         print(f"bench: search: {json.dumps(row)}", file=sys.stderr)
+    shutil.rmtree(out / "query-index", ignore_errors=True)
     return found
 
 
 class Talk:
     """A child that answers a line with a line."""
 
-    def __init__(self, command):
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command, environment=None):
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def answer(self):
         line = self.child.stdout.readline()

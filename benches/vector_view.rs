@@ -4,7 +4,7 @@
 //! cargo bench --bench vector_view                               10,000 and 100,000 vectors of 384 numbers, made up
 //! cargo bench --bench vector_view -- 50000                      another size
 //! cargo bench --bench vector_view -- --state DIR 10000 50000    of real texts: those of the index in DIR, as many as it has
-//! cargo bench --bench vector_view -- --serve DIR 50000
+//! cargo bench --bench vector_view -- --serve DIR 50000 [--state DIR]
 //! ```
 //!
 //! Made-up vectors are clustered: of independent random ones every pair is as far apart, and no index finds anything. Of an index,
@@ -12,7 +12,8 @@
 //!
 //! With `--serve` the vectors, the queries and the true neighbours are written into DIR for another program to search, the
 //! view is built as the policy has it, and then each line on standard input, `one` or `many`, is answered by the times
-//! of all queries: one after the other on one thread, or on all cores at once. So two programs can be measured in turn.
+//! of all queries: one after the other on one thread, or ten times on all cores at once. So two programs can be measured in
+//! turn. Of an index that has fewer vectors, all are taken.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,6 +27,8 @@ use floodmark::store::Reader;
 const DIMENSION: usize = 384;
 const QUERIES: usize = 300;
 const K: usize = 10;
+/// How often each query is asked to measure how many are answered in a second.
+const TIMES: usize = 10;
 
 struct Random(u64);
 
@@ -126,8 +129,8 @@ struct Sample {
     queries: Vec<f32>,
 }
 
-fn made_up(live: u64) -> Sample {
-    let (clusters, more) = ((live / 100).max(1), live / 10);
+fn made_up(live: u64, more: u64) -> Sample {
+    let clusters = (live / 100).max(1);
     let mut vectors = Vec::with_capacity((live + more) as usize * DIMENSION);
     (0..live + more).for_each(|label| vector(label, clusters, &mut vectors));
     let mut queries = Vec::new();
@@ -136,12 +139,12 @@ fn made_up(live: u64) -> Sample {
 }
 
 /// From the texts that somebody has indexed.
-fn of_an_index(all: &[f32], live: u64) -> Sample {
+fn of_an_index(all: &[f32], live: u64, more: u64) -> Sample {
     let rows: Vec<&[f32]> = all.chunks(DIMENSION).collect();
-    let wanted = (live + live / 10) as usize;
+    let wanted = (live + more) as usize;
     assert!(
         rows.len() >= wanted + QUERIES,
-        "{live} vectors, a tenth more and {QUERIES} that ask are {}, and the index has {}",
+        "{live} vectors, {more} more and {QUERIES} that ask are {}, and the index has {}",
         wanted + QUERIES,
         rows.len()
     );
@@ -276,17 +279,25 @@ fn throughput(view: &VectorView, queries: &[f32]) -> f64 {
     let start = Instant::now();
     std::thread::scope(|scope| {
         for queries in queries.chunks(part) {
-            scope.spawn(|| search(view, queries));
+            scope.spawn(move || {
+                let snapshot = view.snapshot();
+                for query in std::iter::repeat_n(queries.chunks(DIMENSION), TIMES).flatten() {
+                    std::hint::black_box(snapshot.search(query, K, None).expect("a good query"));
+                }
+            });
         }
     });
-    rows as f64 / start.elapsed().as_secs_f64()
+    (TIMES * rows) as f64 / start.elapsed().as_secs_f64()
 }
 
-fn serve(dir: &Path, live: u64) -> std::io::Result<()> {
-    let clusters = (live / 100).max(1);
-    let (mut vectors, mut queries) = (Vec::new(), Vec::new());
-    (0..live).for_each(|label| vector(label, clusters, &mut vectors));
-    (0..QUERIES as u64).for_each(|i| vector((1 << 40) + i, clusters, &mut queries));
+fn serve(dir: &Path, live: u64, real: Option<&[f32]>) -> std::io::Result<()> {
+    let live = real.map_or(live, |all| {
+        live.min((all.len() / DIMENSION).saturating_sub(QUERIES) as u64)
+    });
+    let Sample { vectors, queries } = match real {
+        Some(all) => of_an_index(all, live, 0),
+        None => made_up(live, 0),
+    };
     let bytes = |numbers: &[f32]| {
         numbers
             .iter()
@@ -350,7 +361,8 @@ fn serve(dir: &Path, live: u64) -> std::io::Result<()> {
     let right: usize = found.iter().zip(&truth).map(right).sum();
     let recall = right as f64 / (K * QUERIES) as f64;
     println!(
-        r#"{{"factory": "{factory}", "recall": {recall}, "built": {}}}"#,
+        r#"{{"vectors": {live}, "real": {}, "factory": "{factory}", "recall": {recall}, "built": {}}}"#,
+        real.is_some(),
         building.as_secs_f64()
     );
     for line in std::io::stdin().lines() {
@@ -370,16 +382,17 @@ fn serve(dir: &Path, live: u64) -> std::io::Result<()> {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [serving, dir, live, ..] = &arguments[..]
-        && serving == "--serve"
-    {
-        serve(Path::new(dir), live.parse().expect("a number")).expect("a folder and two pipes");
-        return;
-    }
     let state = arguments.iter().position(|a| a == "--state");
     let real = state
         .and_then(|at| arguments.get(at + 1))
         .map(|state| live_vectors(Path::new(state)));
+    if let [serving, dir, live, ..] = &arguments[..]
+        && serving == "--serve"
+    {
+        let live = live.parse().expect("a number");
+        serve(Path::new(dir), live, real.as_deref()).expect("a folder and two pipes");
+        return;
+    }
     let mut sizes: Vec<u64> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
     if sizes.is_empty() {
         // `cargo test --all-targets` runs this too, without --bench: then only to see that it runs.
@@ -407,8 +420,8 @@ fn main() {
     );
     for live in sizes {
         let sample = match &real {
-            Some(all) => of_an_index(all, live),
-            None => made_up(live),
+            Some(all) => of_an_index(all, live, live / 10),
+            None => made_up(live, live / 10),
         };
         measure(live, sample);
     }

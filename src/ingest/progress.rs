@@ -24,7 +24,7 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub struct Progress {
     files: AtomicUsize,
-    scanned: AtomicBool,
+    scans: AtomicU64,
     kept: Mutex<Vec<Kept>>,
     upper: AtomicU64,
     joined: AtomicU64,
@@ -59,9 +59,9 @@ impl Progress {
         self.starved.load(Ordering::Acquire)
     }
 
-    pub(crate) fn files_behind(&self, files: usize, scanned: bool) {
+    pub(crate) fn files_behind(&self, files: usize, scans: u64) {
         self.files.store(files, Ordering::Relaxed);
-        self.scanned.store(scanned, Ordering::Release);
+        self.scans.store(scans, Ordering::Release);
     }
 
     /// Files that were heard of and are not settled.
@@ -71,7 +71,12 @@ impl Progress {
 
     /// Whether the first scan is over: before that, nobody knows how many files there are.
     pub fn scanned(&self) -> bool {
-        self.scanned.load(Ordering::Acquire)
+        self.scans() > 0
+    }
+
+    /// Scans of everything that are over, and whose findings were compared with the index.
+    pub fn scans(&self) -> u64 {
+        self.scans.load(Ordering::Acquire)
     }
 
     pub(crate) fn keeps(&self, kept: Vec<Kept>) {

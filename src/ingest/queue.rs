@@ -117,7 +117,8 @@ pub struct Queue {
     doubts: Sender<Name>,
     /// How many of them have not come back.
     doubted: usize,
-    scanned: bool,
+    /// Scans of everything that are over.
+    scans: u64,
     under_way: usize,
     minted: VecDeque<Minted>,
     budget: usize,
@@ -185,7 +186,7 @@ impl Queue {
             arrivals: channels.0,
             doubts: channels.1,
             doubted: 0,
-            scanned: false,
+            scans: 0,
             under_way: 0,
             minted: VecDeque::new(),
             budget: BUDGET_START,
@@ -468,7 +469,7 @@ impl Queue {
     }
 
     fn settled(&self) -> bool {
-        self.scanned && self.under_way == 0 && self.doubted == 0 && self.arrivals.is_empty()
+        self.scans > 0 && self.under_way == 0 && self.doubted == 0 && self.arrivals.is_empty()
     }
 }
 
@@ -519,7 +520,7 @@ impl Feed<Hint> for Queue {
             self.count_what_is_kept();
         }
         self.progress
-            .files_behind(self.under_way + self.doubted, self.scanned);
+            .files_behind(self.under_way + self.doubted, self.scans);
         if self.stopping || (self.pace.once && self.settled()) {
             return Next::Done;
         }

@@ -63,7 +63,7 @@ impl Queue {
             tracing::warn!(%error, "scan");
         }
         if matches!(report.scope, Scope::All) {
-            self.scanned = true;
+            self.scans += 1;
         }
     }
 
