@@ -60,16 +60,21 @@ fn fill(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Made, IndexError> {
     let dimension = snapshot.dimension();
-    let mut ann = Ann::new(kind, dimension)?;
+    // A view that only grew is not linked anew from the first row on: over a long import that costs several times the last build.
+    let mut ann = match snapshot.to_go_on_from(kind) {
+        Some(base) => base.copy()?,
+        None => Ann::new(kind, dimension)?,
+    };
     if let Kind::Ivf { nlist } = kind {
         ann.train(&training(snapshot, nlist)?, threads)?;
     }
-    let (mut labels, mut origins) = (
-        Vec::with_capacity(snapshot.len()),
-        Vec::with_capacity(snapshot.len()),
-    );
+    let first = ann.len();
+    let mut labels = snapshot.labels(first);
+    let mut origins: Vec<usize> = (0..first).collect();
+    labels.reserve(snapshot.len().saturating_sub(first));
+    origins.reserve(snapshot.len().saturating_sub(first));
     let mut batch = Vec::with_capacity(BATCH * dimension);
-    snapshot.for_each(|position, label, vector| {
+    snapshot.for_each(first, |position, label, vector| {
         labels.push(label);
         origins.push(position);
         batch.extend_from_slice(vector);
@@ -106,7 +111,7 @@ fn training(snapshot: &Snapshot, nlist: u32) -> Result<Vec<f32>, IndexError> {
     );
     let mut vectors = Vec::with_capacity(wanted as usize * snapshot.dimension());
     let mut seen = 0u64;
-    snapshot.for_each(|_, _, vector| {
+    snapshot.for_each(0, |_, _, vector| {
         // Row i is taken when i · wanted ÷ live steps over a whole number.
         if (seen + 1) * wanted / live > seen * wanted / live {
             vectors.extend_from_slice(vector);

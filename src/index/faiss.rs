@@ -55,7 +55,7 @@ pub struct Ann {
 // read on the thread of the failing call before anything else.
 unsafe impl Send for Ann {}
 
-// SAFETY: `&self` reaches `search`, `reconstruct` and `write_index` alone. They are const in C++, FAISS documents CPU indexes as safe
+// SAFETY: `&self` reaches `search`, `reconstruct`, `clone_index` and `write_index` alone. They are const in C++, FAISS documents CPU indexes as safe
 // for concurrent reading, and their scratch space (heaps, visited tables) is local to the call. What they share are
 // statistics counters of the library, which nobody reads. Everything that changes an index takes `&mut self`.
 unsafe impl Sync for Ann {}
@@ -255,6 +255,19 @@ impl Ann {
         check("read a row", unsafe {
             c::faiss_Index_reconstruct(self.raw.as_ptr(), position as i64, into.as_mut_ptr())
         })
+    }
+
+    /// Another index of the same rows, which grows for itself.
+    pub fn copy(&self) -> Result<Self, IndexError> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: a live index, only read; `raw` is a valid place for one pointer.
+        check("copy an index", unsafe {
+            c::faiss_clone_index(self.raw.as_ptr(), &mut raw)
+        })?;
+        let mut copy = Self::own(raw, self.kind, self.dimension)?;
+        copy.len = self.len;
+        copy.keep_direct_map()?;
+        Ok(copy)
     }
 
     /// Writes it to a file. FAISS does not report every failed write: read the file back before relying on it.

@@ -71,7 +71,7 @@ pub fn compare(view: &Snapshot, source: &dyn VectorSource) -> Result<Inspection,
     };
     let mut positions = HashMap::new();
     let mut twice = Vec::new();
-    view.for_each(|position, label, _| {
+    view.for_each(0, |position, label, _| {
         if positions.insert(label, position).is_some() {
             twice.push(label);
         }

@@ -61,7 +61,8 @@ pub(crate) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 /// The rows of a view: a build, what was added since, and when each row left.
 #[derive(Debug)]
 pub(super) struct Rows {
-    base: Ann,
+    /// Shared with a build that goes on from it, where it takes no additions itself.
+    base: Arc<Ann>,
     /// Additions to a flat or HNSW build, exact. HNSW inserts slowly (each call touches a lock a row), and a flat index
     /// copies all its rows when it first grows; queries would wait for both. IVF takes its additions in itself.
     tail: Option<Ann>,
@@ -83,7 +84,7 @@ impl Rows {
         let numbered = labels.iter().enumerate();
         let by_label = numbered.map(|(row, label)| (*label, row)).collect();
         Ok(Self {
-            base,
+            base: Arc::new(base),
             tail,
             labels,
             by_label,
@@ -116,10 +117,11 @@ impl Rows {
                 got: vectors.len(),
             });
         }
-        self.tail
-            .as_mut()
-            .unwrap_or(&mut self.base)
-            .add(vectors, 1)?;
+        let into = match &mut self.tail {
+            Some(tail) => tail,
+            None => Arc::get_mut(&mut self.base).expect("what takes additions is not shared"),
+        };
+        into.add(vectors, 1)?;
         let numbered = labels.iter().zip(self.labels.len()..);
         self.by_label
             .extend(numbered.map(|(label, row)| (*label, row)));
@@ -158,7 +160,10 @@ impl Rows {
     ) -> Result<(Vec<usize>, f32), IndexError> {
         let mut positions = Vec::with_capacity(fetch);
         let mut floor = f32::NEG_INFINITY;
-        for (ann, offset) in [(Some(&self.base), 0), (self.tail.as_ref(), self.base.len())] {
+        for (ann, offset) in [
+            (Some(&*self.base), 0),
+            (self.tail.as_ref(), self.base.len()),
+        ] {
             let Some(ann) = ann else { continue };
             let found = ann.search(query, fetch, nprobe)?;
             if let Some(last) = found.last()
@@ -313,6 +318,20 @@ impl Snapshot {
             .collect()
     }
 
+    /// The build below the additions, for one of `kind` to go on from: only if all of its rows are seen, because none can be
+    /// taken out.
+    pub(super) fn to_go_on_from(&self, kind: Kind) -> Option<Arc<Ann>> {
+        let rows = self.standing.read();
+        let takes_none = rows.tail.is_some();
+        let whole = || (0..rows.base.len()).all(|position| self.sees(&rows, position));
+        (takes_none && rows.kind() == kind && whole()).then(|| rows.base.clone())
+    }
+
+    /// Labels of the first `count` rows.
+    pub(super) fn labels(&self, count: usize) -> Vec<u64> {
+        self.standing.read().labels()[..count].to_vec()
+    }
+
     /// The exact answer: every visible row is looked at.
     pub(super) fn exhaustive(
         &self,
@@ -344,13 +363,14 @@ impl Snapshot {
             .collect())
     }
 
-    /// Calls `each` with every visible label and its vector, in slices, so that additions are not held up.
+    /// Calls `each` with every visible label and its vector from row `first` on, in slices, so that additions are not held up.
     pub(super) fn for_each(
         &self,
+        first: usize,
         mut each: impl FnMut(usize, u64, &[f32]) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
         let mut vector = vec![0f32; self.dimension()];
-        for start in (0..self.count).step_by(SLICE) {
+        for start in (first..self.count).step_by(SLICE) {
             let rows = self.standing.read();
             for position in start..self.count.min(start + SLICE) {
                 if self.sees(&rows, position) {

@@ -116,3 +116,51 @@ fn what_happens_during_a_build_is_not_lost() {
         }
     }
 }
+
+/// The graph of before is gone on with where nothing of it has left, and made anew where something has.
+#[test]
+fn a_view_that_only_grew_is_built_from_what_stands() {
+    let mut source = Memory::new(D);
+    source.commit(additions(0..1_000));
+    let dir = tempfile::tempdir().unwrap();
+    let mut view = VectorView::open(dir.path(), &source, eager(10, u64::MAX)).unwrap();
+    view.wait_for_build().unwrap();
+    let graph = Kind::Hnsw { m: 32 };
+    let base = view.snapshot().to_go_on_from(graph).expect("all is seen");
+    assert_eq!(base.len(), 1_000);
+    assert!(view.snapshot().to_go_on_from(Kind::Flat).is_none());
+
+    // More than once, so that a build of a build is looked at too.
+    for round in 1..4 {
+        source.commit(additions(round * 1_000..round * 1_000 + 1_000));
+        view.follow(&source).unwrap();
+        settled(&mut view, &source);
+        let status = view.status();
+        assert_eq!((status.live, status.tombstones), ((round + 1) * 1_000, 0));
+        let base = view.snapshot().to_go_on_from(graph).expect("all is seen");
+        assert_eq!(
+            base.len() as u64,
+            (round + 1) * 1_000,
+            "nothing is beside it"
+        );
+        assert!(recall(&view.snapshot(), &source) >= 0.97);
+    }
+    assert_eq!(base.len(), 1_000, "what stood was not changed");
+    let mut first = vec![0f32; D];
+    base.vector(999, &mut first).unwrap();
+    assert_eq!(first, source.vector(999));
+    drop(view);
+    let mut view = VectorView::open(dir.path(), &source, eager(10, u64::MAX)).unwrap();
+    assert!(recall(&view.snapshot(), &source) >= 0.97, "from the disk");
+
+    let before = view.snapshot();
+    source.commit([(7, -1)]);
+    view.follow(&source).unwrap();
+    assert!(view.snapshot().to_go_on_from(graph).is_none());
+    assert!(before.to_go_on_from(graph).is_some(), "who sees all of it");
+    source.commit(additions(10_000..11_000));
+    view.follow(&source).unwrap();
+    settled(&mut view, &source);
+    assert_eq!(view.status().tombstones, 0);
+    assert!(recall(&view.snapshot(), &source) >= 0.97);
+}
