@@ -280,14 +280,24 @@ def machine(results):
         f"{of['cores']} cores of {of['processor']}, {of['memory_gib']} GiB, {of['system']}; release build of `{results['commit']}`; "
         f"model `{results['facts'].get('model', 'not used')}`; {results['started'][:10]}, {took}.",
     ]
-    if results["load_before"][0] > 0.5 * of["cores"]:
-        lines += ["", f"**Not a quiet machine**: load {results['load_before'][0]:.1f} before, {results['load_after'][0]:.1f} after. Take no absolute time from this page."]
+    lines += quiet(results, of["cores"])
+    builds = {}
+    for name, how in results.get("renewed", {}).items():
+        builds.setdefault(how["started"], (how, []))[1].append(name)
+    for how, names in builds.values():
+        lines += ["", f"Renewed since, by a build of `{how['commit']}`, {how['started'][:10]}: {', '.join(names)}.", "", f"    {how['command']}", *quiet(how, of["cores"])]
     if failed := results.get("failed"):
         lines += ["", "**Failed in this run**, so that rows are missing below:", ""]
         lines += [f"- {name}: {' '.join(why.split())[:300]}" for name, why in failed.items()]
     if results["mode"] != "full":
         lines += ["", "A quick run with small inputs: whether it runs, not how fast it is."]
     return "\n".join(lines)
+
+
+def quiet(run, cores):
+    if run["load_before"][0] <= 0.5 * cores:
+        return []
+    return ["", f"**Not a quiet machine**: load {run['load_before'][0]:.1f} before, {run['load_after'][0]:.1f} after. Take no absolute time from there."]
 
 
 def draw(rows, results, folder):

@@ -8,9 +8,11 @@
     BENCH_TORCH=1       take torch from PyPI too (gigabytes), for the peers that need it
     BENCH_MILLION=1     an index of a million chunks too, where only the stand-in for the model is used; a walk over a million files
     BENCH_PATIENCE=2    so many times as long before a section is ended
+    BENCH_RENEW=1       with ONLY: these sections take the place of those of the last full run of everything, and the page
+                        says of which build each is
 
 All that is written is below the target folder, but for docs/performance.md and its plots, which only a full run of
-everything replaces. A section that fails or does not end is told of, in the results and on the page; the others go on.
+everything replaces, or renews in part. A section that fails or does not end is told of, in the results and on the page; the others go on.
 """
 
 import datetime
@@ -42,6 +44,10 @@ MEMORY = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 SECTIONS = [*RUST, "search", "peers", "operators"]
+# Short records are indexed by the first and used by the others: one process, and renewed together or not at all.
+TOGETHER = ["ingest", "change", "restart", "memory"]
+# Rows that bear another name than the section that measured them.
+ROWS = {"ingest": ["ingest", "overhead"], "known": ["without the model"], "change": ["change", "change without the model"]}
 
 SIZES = {
     "quick": {
@@ -102,6 +108,7 @@ def main():
     target = Path(os.environ.get("CARGO_TARGET_DIR") or TOP / "target").resolve()
     out = target / "bench"
     out.mkdir(parents=True, exist_ok=True)
+    before = whole(out / "results.json", mode, only) if os.environ.get("BENCH_RENEW") else None
     # Of others: the build is our own.
     load = os.getloadavg()
     programs = build("operators" in only)
@@ -123,7 +130,8 @@ def main():
     def keep():
         results["load_after"] = os.getloadavg()
         results["seconds"] = round(time.monotonic() - started)
-        (out / "results.json").write_text(json.dumps(results, indent=1))
+        # What is to be renewed is kept until all of it is.
+        (out / ("results.json" if before is None else "renewal.json")).write_text(json.dumps(results, indent=1))
 
     if rust := [name for name in RUST if name in only]:
         end_to_end(programs["end_to_end"], rust, sizes, out, results)
@@ -147,14 +155,40 @@ def main():
                 signal.alarm(0)
             results["took"][name] = round(time.monotonic() - begun)
             keep()
-    print(f"bench: {out / 'results.json'}", file=sys.stderr)
     complete = mode == "full" and set(only) == set(SECTIONS)
+    if before is not None and not results["failed"]:
+        results, complete = renewed(before, results), True
+        (out / "results.json").write_text(json.dumps(results, indent=1))
+    print(f"bench: {out / 'results.json'}", file=sys.stderr)
     page = report.write(results, TOP / "docs" if complete else out)
     print(f"bench: {page}", file=sys.stderr)
     for name, why in results["failed"].items():
         print(f"bench: {name} failed: {why}", file=sys.stderr)
     if results["failed"]:
         raise SystemExit(1)
+
+
+def whole(file, mode, only):
+    """The last full run of everything, of which the sections `only` are to be renewed."""
+    results = json.loads(file.read_text()) if file.exists() else {}
+    if mode != "full" or set(results.get("only", [])) != set(SECTIONS) or results["mode"] != "full" or results["machine"] != machine():
+        raise SystemExit(f"bench: BENCH_RENEW: {file} is of no full run of everything on this machine: run `make bench` without it")
+    if 0 < len(set(only) & set(TOGETHER)) < len(TOGETHER):
+        raise SystemExit(f"bench: BENCH_RENEW: {', '.join(TOGETHER)} are renewed together")
+    return results
+
+
+def renewed(before, results):
+    """The whole run of before, with the sections that have just been measured."""
+    names = {row for section in results["only"] for row in ROWS.get(section, [section])}
+    before["rows"] = [row for row in before["rows"] if row["section"] not in names] + results["rows"]
+    for section in results["only"]:
+        if section in results:
+            before[section] = results[section]
+        before["failed"].pop(section, None)
+        before["took"][section] = results["took"].get(section)
+        before.setdefault("renewed", {})[section] = {name: results[name] for name in ("command", "commit", "started", "load_before", "load_after")}
+    return before
 
 
 def build(with_operators):
@@ -191,9 +225,8 @@ def end_to_end(program, sections, sizes, out, results):
         # `search` takes the vectors of its index.
         shutil.rmtree(out / "query-index", ignore_errors=True)
         flags += ["--sentences", str(sentences(out)), "--query-index", str(out / "query-index")]
-    # One section a process: what one has left in memory is not the next one's. Short records are indexed by `ingest`
-    # and used by three others, so that those four stay together.
-    together = [name for name in sections if name in ("ingest", "change", "restart", "memory")]
+    # One section a process: what one has left in memory is not the next one's.
+    together = [name for name in sections if name in TOGETHER]
     groups = [",".join(together)] if together else []
     groups += [name for name in sections if name not in together]
     for group in groups:
@@ -394,7 +427,7 @@ def criterion(home):
 
 
 def command(mode):
-    set_here = [f"{name}={os.environ[name]}" for name in ("ONLY", "BENCH_TORCH", "BENCH_MILLION", "BENCH_PATIENCE") if os.environ.get(name)]
+    set_here = [f"{name}={os.environ[name]}" for name in ("ONLY", "BENCH_TORCH", "BENCH_MILLION", "BENCH_PATIENCE", "BENCH_RENEW") if os.environ.get(name)]
     # Folders differ by machine: that they were given is what counts.
     set_here += [f"{name}=DIR" for name in ("BENCH_DATA", "BENCH_MODEL") if os.environ.get(name)]
     return " ".join(["make bench", f"BENCH={mode}", *set_here])
