@@ -62,7 +62,7 @@ pub fn files(store: &Snapshot, paths: &[PathBuf]) -> Result<Vec<StoredFile>, Sto
 /// What a run is told of a file that is to go: what the index holds of it.
 pub fn remembered(file: &StoredFile) -> Remembered {
     Remembered {
-        root: file.root.to_path_buf(),
+        root: file.root.clone(),
         path: file.path.clone(),
         known: Known {
             identity: None,

@@ -193,7 +193,12 @@ impl Planner<'_> {
             .iter()
             .map(|root| root.path.clone())
             .collect();
-        let Recovered { files, .. } = recovered(&recovery, &current.keys, &roots);
+        let Recovered { files, .. } = recovered(
+            recovery.files.clone(),
+            &recovery.contents,
+            &current.keys,
+            &roots,
+        );
         let Recovery {
             files: stored,
             contents,
@@ -214,7 +219,7 @@ impl Planner<'_> {
             ..
         } in files
         {
-            let Some(number) = roots.iter().position(|input| *input == root) else {
+            let Some(number) = roots.iter().position(|input| **input == *root) else {
                 continue;
             };
             let file = stored.remove(&key(&root, &path));

@@ -329,8 +329,8 @@ impl Run {
                 })?
             };
             first = recovery.upper + 1;
-            let Recovered { slots, files } = recovered(&recovery, &current.keys, &roots);
             let Recovery {
+                files,
                 contents,
                 embedded,
                 refused,
@@ -338,6 +338,7 @@ impl Run {
                 live,
                 ..
             } = recovery;
+            let Recovered { slots, files } = recovered(files, &contents, &current.keys, &roots);
             let vectors = embedded.into_iter().map(Stored::Vector);
             let refused = refused.into_iter().map(Stored::Refused);
             let pace = Pace {

@@ -22,7 +22,7 @@ mod outcome;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -493,7 +493,7 @@ pub enum Standpoint {
 #[derive(Clone, Debug)]
 pub struct Remembered {
     /// The root it lies under.
-    pub root: PathBuf,
+    pub root: Arc<Path>,
     /// Its path below the root.
     pub path: PathBuf,
     /// What the index holds of it.

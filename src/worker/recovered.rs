@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use floodmark_operators::keys::ContentKey;
+use floodmark_operators::keys::{ChunkHash, ContentKey};
 
 use crate::formats::{Piece, Recipe};
 use crate::ingest::hint::{Known, Standing};
 use crate::ingest::queue::{Remembered, Standpoint};
-use crate::store::{self, RecoveredFile, Recovery};
+use crate::store::{self, RecoveredFile};
 
 const PIECES: [Piece; 4] = [
     Piece::Whole,
@@ -42,16 +42,19 @@ pub(crate) struct Recovered {
 /// A file whose contents are known goes through the dataflow as it stands, also when an older recipe made it: it stays in
 /// the index until the new reading replaces it. One whose contents are not known whole (another model, a repair) is read
 /// again; until then it is not in the index, because there is no vector for it.
+///
+/// `contents` are those that are known whole.
 pub(crate) fn recovered(
-    recovery: &Recovery,
+    stored: Vec<RecoveredFile>,
+    contents: &[(ContentKey, Box<[ChunkHash]>)],
     current: &HashSet<ContentKey>,
     roots: &[PathBuf],
 ) -> Recovered {
-    let whole: HashSet<ContentKey> = recovery.contents.iter().map(|(key, _)| *key).collect();
-    let mut slots = Vec::new();
-    let mut files = Vec::new();
+    let whole: HashSet<ContentKey> = contents.iter().map(|(key, _)| *key).collect();
+    let mut slots = Vec::with_capacity(stored.len());
+    let mut files = Vec::with_capacity(stored.len());
     let mut elsewhere = 0;
-    for RecoveredFile { file, segments } in &recovery.files {
+    for RecoveredFile { file, segments } in stored {
         let all_whole = segments.iter().all(|(_, content)| whole.contains(content));
         let all_current = segments
             .iter()
@@ -79,15 +82,15 @@ pub(crate) fn recovered(
             segments: version.segments,
             content: (trusted && standpoint == Standpoint::Settled).then_some(version.content),
         });
-        let filling = file.partial.as_ref().map(|partial| partial.resume.clone());
+        let filling = file.partial.map(|partial| partial.resume);
         let known = Known {
             identity: file.identity.filter(|_| trusted),
             standing,
             filling,
         };
         files.push(Remembered {
-            root: file.root.to_path_buf(),
-            path: file.path.clone(),
+            root: file.root,
+            path: file.path,
             known,
             last_seen: file.identity,
             standpoint,

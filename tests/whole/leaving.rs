@@ -324,7 +324,7 @@ fn a_run_forgets_files_of_any_input_in_one_epoch() {
     );
     // Of an input that is there, once nothing is there any more; a run that watches has nothing else to do.
     let asked = Remembered {
-        root: place.files().canonicalize().unwrap(),
+        root: place.files().canonicalize().unwrap().into(),
         path: "never.txt".into(),
         known: Known::default(),
         last_seen: None,

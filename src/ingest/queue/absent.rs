@@ -114,7 +114,7 @@ impl Queue {
             return; // it was asked for twice
         }
         let mut known = file.known;
-        if let Some(number) = self.roots.iter().position(|root| *root == file.root) {
+        if let Some(number) = self.roots.iter().position(|root| **root == *file.root) {
             let name = (number, file.path.clone());
             let Some(entry) = self.files.get_mut(&name) else {
                 return;
@@ -142,7 +142,7 @@ impl Queue {
         self.left.insert(key);
         self.leaving.push(Hint {
             key,
-            root: file.root,
+            root: file.root.to_path_buf(),
             path: file.path,
             known,
             gone: true,

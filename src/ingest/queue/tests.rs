@@ -287,7 +287,7 @@ fn files_of_an_input_that_was_emptied_wait_for_somebody_to_say_so() {
     assert_eq!(kept(&rig), [1]);
     rig.committed("a.md", FileState::Gone, None);
     rig.hear(Arrival::Forget(vec![Remembered {
-        root: rig.queue.roots[0].clone(),
+        root: rig.queue.roots[0].as_path().into(),
         path: "b.md".into(),
         known: Known::default(),
         last_seen: None,
@@ -308,7 +308,7 @@ fn a_file_that_comes_back_while_it_is_forgotten_is_read() {
     assert_eq!(rig.next(), look("a.md"));
     rig.committed("a.md", indexed(), Some(7));
     rig.hear(Arrival::Forget(vec![Remembered {
-        root: rig.queue.roots[0].clone(),
+        root: rig.queue.roots[0].as_path().into(),
         path: "a.md".into(),
         known: Known::default(),
         last_seen: None,
