@@ -356,6 +356,18 @@ impl Searcher {
         Ok(store.epoch())
     }
 
+    /// The same, when nothing more is to come for now: what pays only then is built too.
+    ///
+    /// # Errors
+    /// As [`Self::follow`].
+    pub fn rest(&self) -> Result<Epoch, SearchError> {
+        let epoch = self.follow()?;
+        let mut views = self.lock();
+        views.vectors.rest();
+        self.publish(&views);
+        Ok(epoch)
+    }
+
     /// Takes into memory where texts lie, if somebody has asked something: queries are answered without it, and
     /// sooner with it. For the thread that keeps the views fresh; [`Self::follow`] keeps it fresh as well.
     ///

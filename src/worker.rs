@@ -9,7 +9,7 @@ mod recovered;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -205,6 +205,7 @@ pub struct Run {
 /// Speaks to a run. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
+    stopping: Arc<AtomicBool>,
     arrivals: Sender<Arrival>,
     waker: WakerSlot,
     progress: Arc<Progress>,
@@ -213,7 +214,13 @@ pub struct Handle {
 impl Handle {
     /// Admits nothing more; what is under way is committed, then the run ends.
     pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         self.tell(Arrival::Stop);
+    }
+
+    /// Whether somebody has told the run to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Looks again at these files, and asks the model again for those texts.
@@ -267,6 +274,7 @@ impl Run {
         let recipe = Recipe::new(&options.formats, &engine.tokenizer);
         let (arrivals, arrived) = unbounded();
         let handle = Handle {
+            stopping: Arc::default(),
             arrivals,
             waker: WakerSlot::default(),
             progress: Arc::new(Progress::new(options.memory)),

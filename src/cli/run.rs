@@ -17,6 +17,7 @@ use crate::fault;
 use crate::ingest::engine::{Engine, Ward};
 use crate::ingest::scout::{Scouts, Timer};
 use crate::model::Model;
+use crate::search::Searcher;
 use crate::service::{Service, follower, keep_fresh};
 use crate::sources::{Selection, SourceOptions};
 use crate::worker::{Handle, Mode, Options, Run};
@@ -113,10 +114,14 @@ pub(super) fn run_with(
     }
     let progress = run.handle().progress().clone();
     let meter = Meter::start(progress.clone(), run.backlog()).map_err(failed)?;
+    let handle = run.handle();
     run.join().map_err(CliError::Failed)?;
     drop(meter);
-    drop(server);
     let _ended = view.join();
+    if mode != Mode::Watch {
+        finish_views(&searcher, &handle);
+    }
+    drop(server);
     if let Some(keeper) = keeper {
         keeper.close();
     }
@@ -135,6 +140,24 @@ pub(super) fn run_with(
         ));
     }
     Ok(Exit::Done)
+}
+
+/// How often a run that is done looks whether its view is.
+const BUILD_CHECK: Duration = Duration::from_millis(20);
+
+/// What is not in a build, each command that searches reads from the store: a run that is over builds it, unless it is told to
+/// stop.
+fn finish_views(searcher: &Searcher, handle: &Handle) {
+    loop {
+        if let Err(error) = searcher.rest() {
+            tracing::error!(%error, "the views stay behind; the store is complete, and whoever opens them next reads what is missing there");
+            return;
+        }
+        if !searcher.view().vectors.building || handle.is_stopping() {
+            return;
+        }
+        std::thread::sleep(BUILD_CHECK);
+    }
 }
 
 /// How long a run that was told to stop waits for a model that does not answer.

@@ -65,6 +65,9 @@ pub const RECALL_AT: usize = 10;
 /// `efSearch` of a new HNSW build.
 pub const EF_SEARCH: usize = 64;
 
+/// Additions beside a graph, each of which every query looks at: some milliseconds for so many.
+pub const TAIL_MAX: u64 = 50_000;
+
 impl Policy {
     /// (added + removed since the last build) ÷ live at the last build; without a build, everything has changed.
     pub fn churn(&self, changed: u64, live_at_build: u64) -> f64 {
@@ -80,6 +83,18 @@ impl Policy {
         changed > 0
             && changed >= self.changes_min
             && self.churn(changed, live_at_build) >= self.threshold
+    }
+
+    /// Whether a build is worth its while, before one is due, that goes on from the standing one: it costs what was added. `at_rest`:
+    /// nothing more is to come for now, and whoever opens the view next reads from the source what is not built.
+    pub fn is_worth_growing(&self, changed: u64, live_at_build: u64, at_rest: bool) -> bool {
+        let churn = self.churn(changed, live_at_build);
+        let much = match at_rest {
+            true => churn >= self.threshold / 4.0,
+            // Each build is written whole: a tenth at least, or a long import would write little else.
+            false => changed >= TAIL_MAX && churn >= self.threshold / 2.0,
+        };
+        changed >= self.changes_min && much
     }
 
     /// The kind of index for `live` vectors.
@@ -140,6 +155,19 @@ mod tests {
             }
             .is_due(0, 0)
         );
+    }
+
+    #[test]
+    fn what_only_grows_is_built_sooner_where_it_pays() {
+        let policy = Policy::default();
+        assert!(!policy.is_worth_growing(49_999, 400_000, false));
+        assert!(policy.is_worth_growing(50_000, 400_000, false));
+        assert!(!policy.is_worth_growing(99_999, 1_000_000, false));
+        assert!(policy.is_worth_growing(100_000, 1_000_000, false));
+        assert!(!policy.is_worth_growing(49_999, 1_000_000, true));
+        assert!(!policy.is_worth_growing(999, 10_000, true));
+        assert!(policy.is_worth_growing(1_000, 20_000, true));
+        assert!(!policy.is_worth_growing(1_000, 20_001, true));
     }
 
     #[test]

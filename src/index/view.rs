@@ -135,7 +135,7 @@ impl VectorView {
         if !view.resume(source)? {
             view.load(source)?;
         }
-        view.build_if_due();
+        view.build_if_due(false);
         Ok(view)
     }
 
@@ -219,8 +219,14 @@ impl VectorView {
         if self.stale || !self.catch_up(source)? {
             self.load(source)?;
         }
-        self.build_if_due();
+        self.build_if_due(false);
         Ok(self.applied)
+    }
+
+    /// Nothing more is to come for now: starts the build that spares whoever opens the view next much reading from the source, if there
+    /// is one.
+    pub fn rest(&mut self) {
+        self.build_if_due(true);
     }
 
     /// Waits for the build under way, if there is one, and lets it answer.
@@ -364,19 +370,21 @@ impl VectorView {
     }
 
     /// Starts a build in the background if the policy asks for one and none is under way.
-    fn build_if_due(&mut self) {
-        let due = self
-            .options
-            .policy
-            .is_due(self.changed, self.live_at_build());
-        if self.options.read_only
-            || self.building.is_some()
-            || !due
-            || self.changed < self.retry_from
-        {
+    fn build_if_due(&mut self, at_rest: bool) {
+        if self.options.read_only || self.building.is_some() || self.changed < self.retry_from {
             return;
         }
+        let (policy, live_at_build) = (self.options.policy, self.live_at_build());
         let snapshot = self.snapshot();
+        let grows = || {
+            let kind = policy.kind(snapshot.len() as u64);
+            snapshot.to_go_on_from(kind).is_some()
+        };
+        let due = policy.is_due(self.changed, live_at_build)
+            || policy.is_worth_growing(self.changed, live_at_build, at_rest) && grows();
+        if !due {
+            return;
+        }
         match Building::start(&snapshot, &self.dir, &self.model, &self.options) {
             Ok(building) => self.building = Some(building),
             Err(error) => self.put_off(&error),

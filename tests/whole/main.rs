@@ -12,5 +12,6 @@ mod limits;
 mod moving;
 mod panics;
 mod races;
+mod resting;
 mod streams;
 mod support;

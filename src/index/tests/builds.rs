@@ -164,3 +164,29 @@ fn a_view_that_only_grew_is_built_from_what_stands() {
     assert_eq!(view.status().tombstones, 0);
     assert!(recall(&view.snapshot(), &source) >= 0.97);
 }
+
+/// Whoever opens it next would read a twentieth of it from the source; a build that goes on from what stands costs less.
+#[test]
+fn a_view_at_rest_is_built_sooner_if_it_only_grew() {
+    let mut source = Memory::new(D);
+    source.commit(additions(0..1_000));
+    let dir = tempfile::tempdir().unwrap();
+    let mut view = VectorView::open(dir.path(), &source, eager(10, u64::MAX)).unwrap();
+    view.wait_for_build().unwrap();
+    source.commit(additions(1_000..1_049));
+    view.follow(&source).unwrap();
+    view.rest();
+    assert!(!view.status().building, "too little");
+    source.commit(additions(1_049..1_050));
+    view.follow(&source).unwrap();
+    assert!(!view.status().building, "more may come");
+    view.rest();
+    assert!(view.status().building);
+    settled(&mut view, &source);
+    assert_eq!(view.status().last_build.unwrap().count, 1_050);
+
+    source.commit(additions(2_000..2_100).chain([(7, -1)]));
+    view.follow(&source).unwrap();
+    view.rest();
+    assert!(!view.status().building, "all of it would be linked anew");
+}
