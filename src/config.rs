@@ -145,7 +145,7 @@ settings! {
         /// Up to this many vectors every one is looked at: exact.
         flat_max: u64 = ["50000"], Rule::Count(0, u64::MAX);
         /// Above flat-max, up to this many vectors: a graph (HNSW). Above: cells (IVF).
-        hnsw_max: u64 = ["500000"], Rule::Count(0, u64::MAX);
+        hnsw_max: u64 = ["2000000"], Rule::Count(0, u64::MAX);
         /// Threads of a build in the background; 0 means half of the cores.
         build_threads: usize = ["0"], Rule::Count(0, 1024);
         /// Language of the texts, for stemming and stop words: `auto` looks at each text, `none` leaves words as they are. Another

@@ -52,7 +52,7 @@ impl Default for Policy {
             threshold: 0.2,
             changes_min: 1_000,
             flat_max: 50_000,
-            hnsw_max: 500_000,
+            hnsw_max: 2_000_000,
         }
     }
 }
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_kind_follows_the_size() {
         let policy = Policy::default();
-        let kinds = [0, 50_000, 50_001, 500_000, 500_001].map(|live| policy.kind(live).name());
+        let kinds = [0, 50_000, 50_001, 2_000_000, 2_000_001].map(|live| policy.kind(live).name());
         assert_eq!(kinds, ["flat", "flat", "hnsw", "hnsw", "ivf"]);
     }
 
