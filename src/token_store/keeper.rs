@@ -148,9 +148,9 @@ impl Keeper {
     }
 }
 
-/// What the disk may say at this point.
-fn failing(point: &'static str) -> Result<(), String> {
-    fault::point(point).map_err(|error| error.to_string())
+/// In words.
+fn said(error: std::io::Error) -> String {
+    error.to_string()
 }
 
 /// In memory.
@@ -204,7 +204,9 @@ impl Writer {
 
     fn put(&mut self, rows: &Rows) {
         let written = match self.room() {
-            Ok(()) => failing("tokens.put").and_then(|()| self.attempt(|file| file.put(rows))),
+            Ok(()) => fault::point("tokens.put")
+                .map_err(said)
+                .and_then(|()| self.attempt(|file| file.put(rows))),
             Err(why) => Err(why),
         };
         match written {
@@ -220,7 +222,7 @@ impl Writer {
     fn prune(&mut self, live: Live) {
         let live = live();
         let pruned = live.and_then(|live| {
-            failing("tokens.prune")?;
+            fault::point("tokens.prune").map_err(said)?;
             self.attempt(|file| file.prune(&live))
         });
         match pruned {
@@ -240,7 +242,7 @@ impl Writer {
         let opened = match self.file.take() {
             Some(file) => Ok(file),
             None => {
-                failing("tokens.open")?;
+                fault::point("tokens.open").map_err(said)?;
                 File::open(&self.path, &self.model)
             }
         };
