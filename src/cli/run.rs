@@ -118,7 +118,8 @@ pub(super) fn run_with(
     run.join().map_err(CliError::Failed)?;
     drop(meter);
     let _ended = view.join();
-    if mode != Mode::Watch {
+    // One that ran out of memory has none for a build.
+    if mode != Mode::Watch && !progress.starved() {
         finish_views(&searcher, &handle);
     }
     drop(server);
@@ -148,6 +149,7 @@ const BUILD_CHECK: Duration = Duration::from_millis(20);
 /// What is not in a build, each command that searches reads from the store: a run that is over builds it, unless it is told to
 /// stop.
 fn finish_views(searcher: &Searcher, handle: &Handle) {
+    let mut said = false;
     loop {
         if let Err(error) = searcher.rest() {
             tracing::error!(%error, "the views stay behind; the store is complete, and whoever opens them next reads what is missing there");
@@ -155,6 +157,11 @@ fn finish_views(searcher: &Searcher, handle: &Handle) {
         }
         if !searcher.view().vectors.building || handle.is_stopping() {
             return;
+        }
+        if !std::mem::replace(&mut said, true) {
+            tracing::info!(
+                "everything is durable and searchable; the run ends when the vector view is built"
+            );
         }
         std::thread::sleep(BUILD_CHECK);
     }
