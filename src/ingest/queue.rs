@@ -236,11 +236,16 @@ impl Queue {
         let entry = self.files.entry(&name);
         match entry.phase {
             Phase::InFlight | Phase::Moving => entry.again = true,
+            // It stands in a slow line and has just changed. Its place there is passed over when it comes.
+            Phase::Queued if fresh && !entry.hurried => {
+                entry.hurried = true;
+                self.fresh.push_back(name)
+            }
             Phase::Queued => {}
             Phase::Resting | Phase::Delayed => {
                 // One that was to wait for its time was counted when it began to.
                 self.under_way += usize::from(entry.phase == Phase::Resting);
-                entry.phase = Phase::Queued;
+                (entry.phase, entry.hurried) = (Phase::Queued, fresh);
                 if fresh {
                     self.fresh.push_back(name)
                 } else if let Some(left) = entry.bytes_left() {
@@ -398,7 +403,12 @@ impl Queue {
             let Some(name) = next else {
                 return (hints, false);
             };
-            let entry = self.files.get_mut(&name).expect("what is in line is known");
+            let Some(entry) = self.files.get_mut(&name) else {
+                continue;
+            };
+            if entry.phase != Phase::Queued {
+                continue; // it was in two lines, and its turn came in the other
+            }
             if entry.is_away() && !entry.gone {
                 // Reading it could only fail, and say less than is known.
                 (entry.phase, entry.unfinished) = (Phase::Resting, true);

@@ -17,6 +17,8 @@ const FILE_CLOCK_TICK: Duration = Duration::from_millis(20);
 pub(super) struct Entry {
     pub(super) known: Known,
     pub(super) phase: Phase,
+    /// While it is queued: among what just changed.
+    pub(super) hurried: bool,
     /// Heard of while under way.
     pub(super) again: bool,
     /// An earlier run has left it unfinished: to be looked at when a scout has seen that it is there.

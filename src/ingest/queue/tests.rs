@@ -65,25 +65,28 @@ impl Rig {
     }
 
     fn found(&self, path: &str, ino: u64, pass: Option<u64>) {
-        let found = Found {
-            root: 0,
-            path: path.into(),
-            identity: identity(ino),
-        };
-        self.hear(Arrival::Found(vec![found], pass));
+        self.found_so(path, identity(ino), pass);
     }
 
     /// Found by the first scan.
     fn found_sized(&self, path: &str, size: u64) {
-        let found = Found {
-            root: 0,
-            path: path.into(),
-            identity: Identity {
+        self.found_so(
+            path,
+            Identity {
                 size,
                 ..identity(7)
             },
+            Some(1),
+        );
+    }
+
+    fn found_so(&self, path: &str, identity: Identity, pass: Option<u64>) {
+        let found = Found {
+            root: 0,
+            path: path.into(),
+            identity,
         };
-        self.hear(Arrival::Found(vec![found], Some(1)));
+        self.hear(Arrival::Found(vec![found], pass));
     }
 
     /// A pass over everything ends that saw nothing but what it said before.
@@ -252,6 +255,35 @@ fn a_file_is_gone_on_with_while_it_has_less_left_than_the_next_in_line() {
     rig.committed("c", in_part(20 * MIB), Some(7));
     assert_eq!(rig.next(), look("c"));
     assert_eq!(rig.next(), look("b"));
+    rig.committed("b", indexed(), Some(7));
+    rig.committed("c", indexed(), Some(7));
+    rig.scanned(1);
+    assert_eq!(rig.next(), None);
+}
+
+#[test]
+fn a_file_that_waits_in_a_slow_line_and_changes_is_looked_at_next_and_once() {
+    let mut rig = Rig::new();
+    let changed = |ino| Identity {
+        size: 50 * MIB,
+        ..identity(ino)
+    };
+    for path in ["a", "b", "c", "d"] {
+        rig.found_sized(path, 50 * MIB);
+    }
+    assert_eq!(rig.next(), look("a"));
+    rig.committed("a", in_part(0), Some(7));
+    // One that a scan found changes twice, and one that was begun.
+    rig.found_so("d", changed(8), None);
+    rig.found_so("d", changed(9), None);
+    rig.found_so("a", changed(8), None);
+    assert_eq!(rig.next(), look("d"));
+    rig.committed("d", indexed(), Some(9));
+    assert_eq!(rig.next(), look("a"));
+    rig.committed("a", indexed(), Some(8));
+    // Their old places are passed over.
+    assert_eq!(rig.next(), look("b"));
+    assert_eq!(rig.next(), look("c"));
     rig.committed("b", indexed(), Some(7));
     rig.committed("c", indexed(), Some(7));
     rig.scanned(1);
