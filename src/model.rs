@@ -196,25 +196,46 @@ struct Inner {
 impl Model {
     /// Reads the folder, loads the runtime, and embeds one short text to see that it works.
     pub fn open(options: &ModelOptions) -> Result<Self, ModelError> {
-        let folder = match &options.dir {
-            Some(dir) => Folder::open(dir)?,
-            None => builtin::folder()?,
-        };
+        let folder = folder_of(options)?;
         // Two things that take long and need nothing of each other.
-        let ((tokens, key), (runtime, (provider, first))) = beside(
-            || {
-                let tokens = read_tokenizer(&folder, options.max_tokens)?;
-                let key = key::of(&folder, tokens.id(), tokens.input_tokens_max())?;
-                Ok((tokens, key))
-            },
+        let (named, (runtime, first)) = beside(
+            || name(&folder, options.max_tokens),
             || {
                 let runtime = runtime::load(options.runtime.as_deref())?;
-                let chosen = devices::choose(options.device, |provider| {
-                    Loaded::load(runtime, &folder.graph, provider, &folder.steps_in_graph)
-                })?;
-                Ok((runtime, chosen))
+                Ok((runtime, First::make(runtime, &folder, options.device)?))
             },
         )?;
+        Self::of(options, folder, named, runtime, first)
+    }
+
+    /// The same for whoever may find nothing to embed. `known` gives the length of the vectors of a model, named by its
+    /// [key](Self::key), that has worked before. Such a one makes its first session when somebody asks for it, as it does any other,
+    /// and nothing is embedded to see that it works: the key says that not a byte of it has changed.
+    pub fn open_sparingly(
+        options: &ModelOptions,
+        known: impl FnOnce(&str) -> Option<usize>,
+    ) -> Result<Self, ModelError> {
+        let folder = folder_of(options)?;
+        let (named, runtime) = beside(
+            || name(&folder, options.max_tokens),
+            || Ok(runtime::load(options.runtime.as_deref())?),
+        )?;
+        // Whether a graphics processor can be used shows only when a session is made.
+        let dimension = known(&named.1).filter(|_| options.device.only_processor());
+        let first = match dimension {
+            Some(dimension) => First::Later { dimension },
+            None => First::make(runtime, &folder, options.device)?,
+        };
+        Self::of(options, folder, named, runtime, first)
+    }
+
+    fn of(
+        options: &ModelOptions,
+        folder: Folder,
+        (tokens, key): (Tokens, String),
+        runtime: &'static Runtime,
+        first: First,
+    ) -> Result<Self, ModelError> {
         let Folder {
             name,
             graph,
@@ -228,19 +249,26 @@ impl Model {
             pooling,
             steps_in_graph,
         });
-        let mut first = first.with(recipe.clone());
-        let path = graph.path();
-        let probe = first
-            .embed(&["flood mark"])
-            .map_err(|source| ModelError::Probe { path, source })?;
-        let dimension = probe.first().map_or(0, |vector| vector.len());
-        first.expect_dimension(dimension);
+        let (provider, dimension, first) = match first {
+            First::Made(provider, loaded) => {
+                let mut session = loaded.with(recipe.clone());
+                let path = graph.path();
+                let probe = session
+                    .embed(&["flood mark"])
+                    .map_err(|source| ModelError::Probe { path, source })?;
+                let dimension = probe.first().map_or(0, |vector| vector.len());
+                session.expect_dimension(dimension);
+                (provider, dimension, Some(session))
+            }
+            First::Later { dimension } => (Provider::Cpu, dimension, None),
+        };
         let sessions = match (options.sessions, provider) {
             (0, Provider::Cpu) => std::thread::available_parallelism().map_or(1, usize::from),
             (0, _) => 1, // one session fills a graphics processor
             (sessions, _) => sessions,
         };
-        tracing::debug!(model = %key, %provider, sessions, runtime = %runtime.path().display(), "model opened");
+        let tried = first.is_some();
+        tracing::debug!(model = %key, %provider, sessions, tried, runtime = %runtime.path().display(), "model opened");
         Ok(Self(Arc::new(Inner {
             name,
             key,
@@ -250,7 +278,7 @@ impl Model {
             sessions,
             provider,
             runtime,
-            first: Mutex::new(Some(first)),
+            first: Mutex::new(first),
         })))
     }
 
@@ -377,6 +405,36 @@ impl std::fmt::Debug for Model {
             .field("provider", &self.provider())
             .finish_non_exhaustive()
     }
+}
+
+/// The first session of a model.
+enum First {
+    /// Loaded, and not tried yet.
+    Made(Provider, Loaded),
+    /// Made by whoever needs it, on the processor.
+    Later { dimension: usize },
+}
+
+impl First {
+    fn make(runtime: &Runtime, folder: &Folder, device: Device) -> Result<Self, ModelError> {
+        let load =
+            |provider| Loaded::load(runtime, &folder.graph, provider, &folder.steps_in_graph);
+        devices::choose(device, load).map(|(provider, loaded)| Self::Made(provider, loaded))
+    }
+}
+
+fn folder_of(options: &ModelOptions) -> Result<Folder, ModelError> {
+    match &options.dir {
+        Some(dir) => Folder::open(dir),
+        None => builtin::folder(),
+    }
+}
+
+/// The folder's tokenizer, and what its model's vectors are kept under.
+fn name(folder: &Folder, max_tokens: Option<usize>) -> Result<(Tokens, String), ModelError> {
+    let tokens = read_tokenizer(folder, max_tokens)?;
+    let key = key::of(folder, tokens.id(), tokens.input_tokens_max())?;
+    Ok((tokens, key))
 }
 
 /// The folder's tokenizer, which cuts at `asked` tokens instead of where the folder says, if it is asked to.

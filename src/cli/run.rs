@@ -65,9 +65,12 @@ pub(super) fn run_with(
     }
     let lock = RunLock::acquire(&config.state)?;
     make_inputs(&options.sources)?;
-    let model = announced(setup::model(config)?);
-    let keeper = setup::keeper(config, &model)?;
     let mode = options.mode;
+    let model = announced(match mode {
+        Mode::Watch => setup::model(config)?,
+        Mode::Once | Mode::Replay => setup::model_if_needed(config)?,
+    });
+    let keeper = setup::keeper(config, &model)?;
     let endurance = setup::endurance(config);
     let engine = match mode {
         // The first change must not wait for a session.

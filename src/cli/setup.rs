@@ -16,6 +16,7 @@ use crate::keyword::{self, Languages};
 use crate::model::{Device, Model, ModelOptions};
 use crate::search::{Searcher, ViewOptions};
 use crate::sources::{PollPolicy, SourceOptions, SymlinkPolicy};
+use crate::store::Reader;
 use crate::token_store::Keeper;
 use crate::worker::{Layout, Mode, Options};
 
@@ -122,6 +123,24 @@ pub fn model_options(config: &Config) -> ModelOptions {
 /// What the model said.
 pub fn model(config: &Config) -> Result<Model, CliError> {
     Model::open(&model_options(config)).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// Opens the model for a run that may find nothing to embed. If it is the one whose vectors are in the state already, its first session
+/// is made when there is something to embed.
+///
+/// # Errors
+/// What the model said.
+pub fn model_if_needed(config: &Config) -> Result<Model, CliError> {
+    // What keeps a store from being read, if anything does, the run says when it opens it.
+    let Ok(store) = Reader::open(&config.state).and_then(|reader| reader.snapshot()) else {
+        return model(config);
+    };
+    let known = store.model().clone();
+    drop(store);
+    Model::open_sparingly(&model_options(config), |key| {
+        (known.id == key).then_some(known.dimension)
+    })
+    .map_err(|error| CliError::Failed(error.to_string()))
 }
 
 /// How much is put up with from the model.

@@ -35,6 +35,14 @@ impl Device {
     }
 }
 
+impl Device {
+    /// Whether the loaded library leaves nothing to choose.
+    pub(super) fn only_processor(self) -> bool {
+        let mut others = self.order().iter();
+        others.all(|&provider| provider == Provider::Cpu || !provider.offered())
+    }
+}
+
 impl FromStr for Device {
     type Err = String;
 

@@ -560,3 +560,25 @@ fn a_device_that_is_not_there_gives_way_to_the_processor() {
         );
     }
 }
+
+#[test]
+fn a_model_that_has_worked_before_is_loaded_when_it_is_needed() {
+    let options = ModelOptions {
+        device: Device::Cpu,
+        ..ModelOptions::default()
+    };
+    let tried = builtin();
+    let known = |key: &str| (key == tried.key()).then_some(tried.dimension());
+    let model = Model::open_sparingly(&options, known).unwrap();
+    assert!(model.0.first.lock().unwrap().is_none());
+    assert_eq!(model.dimension(), tried.dimension());
+    let text = "the ferry does not cross on Sundays";
+    let later = model.session().unwrap().embed(&[text]).unwrap();
+    let at_once = tried.session().unwrap().embed(&[text]).unwrap();
+    assert_eq!(bits(&later[0]), bits(&at_once[0]));
+    let other = Model::open_sparingly(&options, |_| None).unwrap();
+    assert!(
+        other.0.first.lock().unwrap().is_some(),
+        "one that nobody knows is tried"
+    );
+}

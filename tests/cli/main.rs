@@ -1,5 +1,6 @@
 //! The program as a person calls it: what it prints where, and with which status it ends.
 
+mod again;
 mod beside_a_run;
 mod help;
 mod refused;
