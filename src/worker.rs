@@ -34,10 +34,11 @@ use crate::ingest::memory::Limits;
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::progress::{Progress, Report};
 use crate::ingest::queue::{Acknowledge, Arrival, Pace, Queue, Remembered, WakerSlot, wake};
-use crate::ingest::reader::{Patience, Reader};
+use crate::ingest::reader::{Patience, Reader, Slices};
 use crate::ingest::scout::Scouts;
 use crate::ingest::verdict::OnBad;
 use crate::sources::{RootsError, Selection, SelectionError, SourceOptions, replay};
+use crate::store::row::FileRow;
 use crate::store::{Clock, Doubts, Recovery, Store, StoreError};
 
 pub(crate) use recovered::{CurrentContents, Recovered, recovered};
@@ -391,12 +392,18 @@ impl Run {
                     .collect(),
             };
         }
+        let slices = options.layout.owns_the_state().then(|| {
+            let handle = handle.clone();
+            let tell = move |row: &FileRow| handle.tell(Arrival::Slice(row.clone()));
+            Arc::new(tell) as Slices
+        });
         let stages = Stages {
             reader: Arc::new(Reader {
                 options: options.formats.clone(),
                 recipe,
                 patience: options.patience,
                 on_bad: options.on_bad,
+                slices,
             }),
             parser: Arc::new(Parser {
                 options: options.formats.clone(),

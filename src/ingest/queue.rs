@@ -6,8 +6,10 @@
 //!  timers ── retries ───────────────▶ └───────┘
 //! ```
 //!
-//! * One hint a file is under way at a time; what is heard of a file meanwhile makes it look again afterwards. So the
+//! * A file is looked at by one reader at a time; what is heard of it meanwhile makes it look again afterwards. So the
 //!   versions of one file follow each other, and a file that changes a hundred times a second costs one look an epoch.
+//! * A large file is gone on with as soon as a slice of it was read, in the next epoch. Nothing can overtake: epochs are committed
+//!   in their order, so whatever follows from a slice becomes durable after it or not at all.
 //! * What just changed goes before what a scan found, and the last of the epochs in flight is reserved for it.
 //! * A file too large for one look is gone on with while it has less left than the next in line has. So files are finished one
 //!   after the other instead of all at the end, and one of 10 GB holds up none that is smaller.
@@ -57,6 +59,8 @@ pub enum Arrival {
     Kept(Name, Doubt),
     /// The scan `pass` is over.
     Scanned(u64, ScanReport),
+    /// A slice of this file was read, and it is not the last: what the row will say when it is durable.
+    Slice(FileRow),
     /// These files' rows are durable.
     Committed(Vec<FileRow>),
     /// Look again at these files, and ask the model again for those texts.
@@ -277,6 +281,7 @@ impl Queue {
             Arrival::Unknown(name) => self.answered(&name),
             Arrival::Kept(name, doubt) => self.keep(&name, doubt),
             Arrival::Scanned(pass, report) => self.scanned(pass, &report),
+            Arrival::Slice(row) => self.slice(row),
             Arrival::Committed(rows) => rows.into_iter().for_each(|row| self.committed(row)),
             Arrival::Retry(files) => files.into_iter().for_each(|file| self.retry(file)),
             Arrival::Forget(files) => files.into_iter().for_each(|file| self.forget(file)),

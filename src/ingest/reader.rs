@@ -65,7 +65,12 @@ pub struct Reader {
     pub patience: Patience,
     /// What happens to the good version of a file that turned bad.
     pub on_bad: OnBad,
+    /// Who hears of a slice that is not the last as soon as it is read, where the queue is in the same process.
+    pub slices: Option<Slices>,
 }
+
+/// Told what will be said of a file when the slice is durable.
+pub type Slices = Arc<dyn Fn(&FileRow) + Send + Sync>;
 
 impl Fingerprint for Reader {
     type Hint = Hint;
@@ -141,8 +146,10 @@ impl Reader {
             return Err(trouble);
         }
         let row = self.verdict(hint, format, identity, &next, complete);
-        if let FileState::Touched = row.state {
-            return Ok(vec![Finding::Note(row)]);
+        match (&row.state, &self.slices) {
+            (FileState::Touched, _) => return Ok(vec![Finding::Note(row)]),
+            (FileState::Partial { .. }, Some(slices)) => slices(&row),
+            _ => {}
         }
         let mut findings: Vec<_> = segments
             .into_iter()

@@ -17,6 +17,8 @@ const FILE_CLOCK_TICK: Duration = Duration::from_millis(20);
 pub(super) struct Entry {
     pub(super) known: Known,
     pub(super) phase: Phase,
+    /// Slices that were read and are not durable: what follows from them is known already.
+    pub(super) ahead: u32,
     /// While it is queued: among what just changed.
     pub(super) hurried: bool,
     /// Heard of while under way.

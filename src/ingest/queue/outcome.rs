@@ -38,14 +38,38 @@ impl Queue {
         }
     }
 
-    /// A look has become durable.
-    pub(super) fn committed(&mut self, row: FileRow) {
-        let forgotten = self.left.remove(&row.key);
+    /// A slice was read. It will be durable before anything that is admitted from now on, so the next one need not wait for that.
+    pub(super) fn slice(&mut self, row: FileRow) {
         let Some(root) = self.roots.iter().position(|root| *root == row.root) else {
-            self.under_way -= usize::from(forgotten);
             return;
         };
         let name = (root, row.path.clone());
+        if let Some(entry) = self.files.get_mut(&name) {
+            entry.ahead += 1;
+            self.settle(name, row);
+        }
+    }
+
+    /// A look has become durable.
+    pub(super) fn committed(&mut self, row: FileRow) {
+        let root = self.roots.iter().position(|root| *root == row.root);
+        let name = root.map(|root| (root, row.path.clone()));
+        let entry = name.as_ref().and_then(|name| self.files.get_mut(name));
+        if let Some(entry) = entry
+            && entry.ahead > 0
+        {
+            entry.ahead -= 1; // what followed from it was done when it was read
+            return;
+        }
+        let forgotten = self.left.remove(&row.key);
+        match name {
+            Some(name) => self.settle(name, row),
+            None => self.under_way -= usize::from(forgotten),
+        }
+    }
+
+    /// Draws from the outcome of a look what is to be done next about the file.
+    fn settle(&mut self, name: Name, row: FileRow) {
         let Some(entry) = self.files.get_mut(&name) else {
             return;
         };

@@ -98,15 +98,24 @@ impl Rig {
     }
 
     fn committed(&self, path: &str, state: FileState, ino: Option<u64>) {
+        self.hear(Arrival::Committed(vec![self.row(path, state, ino)]));
+    }
+
+    /// A slice up to `offset` was read.
+    fn slice(&self, path: &str, offset: u64, ino: u64) {
+        self.hear(Arrival::Slice(self.row(path, in_part(offset), Some(ino))));
+    }
+
+    fn row(&self, path: &str, state: FileState, ino: Option<u64>) -> FileRow {
         let root = self.queue.roots[0].clone();
-        self.hear(Arrival::Committed(vec![FileRow {
+        FileRow {
             key: key(&root, Path::new(path)),
             root,
             path: path.into(),
             identity: ino.map(identity),
             state,
             retire: Vec::new(),
-        }]));
+        }
     }
 
     /// It was read, and lay where the folder is: on its device.
@@ -259,6 +268,43 @@ fn a_file_is_gone_on_with_while_it_has_less_left_than_the_next_in_line() {
     rig.committed("c", indexed(), Some(7));
     rig.scanned(1);
     assert_eq!(rig.next(), None);
+}
+
+#[test]
+fn a_file_is_gone_on_with_when_a_slice_was_read_and_is_done_when_the_last_is_durable() {
+    let mut rig = Rig::new();
+    rig.found_sized("a", 50 * MIB);
+    rig.scanned(1);
+    assert_eq!(rig.next(), look("a"));
+    assert_eq!(rig.next(), Some(Vec::new()), "one reader at a time");
+    rig.slice("a", 20 * MIB, 7);
+    assert_eq!(rig.next(), look("a"));
+    rig.slice("a", 40 * MIB, 7);
+    // What becomes durable now was taken account of.
+    rig.committed("a", in_part(20 * MIB), Some(7));
+    assert_eq!(rig.next(), look("a"));
+    rig.committed("a", in_part(40 * MIB), Some(7));
+    assert_eq!(rig.next(), Some(Vec::new()), "the last look is under way");
+    rig.committed("a", indexed(), Some(7));
+    assert_eq!(rig.next(), None);
+}
+
+#[test]
+fn a_file_that_is_forgotten_between_two_slices_leaves_with_both() {
+    let mut rig = Rig::new();
+    rig.found_sized("a", 50 * MIB);
+    rig.scanned(1);
+    assert_eq!(rig.next(), look("a"));
+    rig.slice("a", 20 * MIB, 7);
+    rig.hear(Arrival::Gone((0, "a".into())));
+    assert_eq!(rig.next(), Some(vec![("a".to_owned(), true)]));
+    let known = &rig.queue.files.get(&(0, "a".into())).unwrap().known;
+    assert_eq!(known.filling.as_ref().unwrap().offset, 20 * MIB);
+    rig.committed("a", in_part(20 * MIB), Some(7));
+    assert_eq!(rig.next(), Some(Vec::new()), "it has not left yet");
+    rig.committed("a", FileState::Gone, None);
+    assert_eq!(rig.next(), None);
+    assert!(rig.queue.files.get(&(0, "a".into())).is_none());
 }
 
 #[test]
