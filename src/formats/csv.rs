@@ -15,31 +15,29 @@ const DELIMITERS: [u8; 4] = *b",\t;|";
 /// The header is looked at this far for its delimiter.
 const LOOK_BYTES: usize = 64 << 10;
 
-/// The delimiter that the first line has most of, outside quotes.
+/// The delimiter that the first row has most of, outside quotes.
+///
+/// Where that row ends depends on the delimiter, as a quote counts at the beginning of a cell only. Counted is up to the first end
+/// that any of them sees: so the header alone says the same as the header with all that follows, and a piece of a file is read as
+/// the file is.
 pub(crate) fn delimiter(bytes: &[u8]) -> u8 {
-    let mut counts = [0usize; DELIMITERS.len()];
-    let mut quoted = false;
-    let skipped = bytes
+    let is_end = |byte: &&u8| matches!(byte, b'\n' | b'\r');
+    let blank = bytes.iter().take_while(is_end).count();
+    let bytes = &bytes[blank..];
+    let bytes = &bytes[..bytes.len().min(LOOK_BYTES)];
+    let ends = DELIMITERS.map(|delimiter| RowEnd::new(delimiter).feed(bytes));
+    let end = ends.into_iter().flatten().min().unwrap_or(bytes.len());
+    let count = |delimiter: &u8| {
+        let mut row = RowEnd::new(*delimiter);
+        let steps = bytes[..end].iter().map(|byte| row.step(*byte));
+        steps.filter(|step| *step == Step::Cell).count()
+    };
+    // Of equal ones the first.
+    let best = DELIMITERS
         .iter()
-        .take_while(|b| matches!(b, b'\n' | b'\r'))
-        .count();
-    for byte in bytes[skipped..].iter().take(LOOK_BYTES) {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'\n' | b'\r' if !quoted => break,
-            byte if !quoted => {
-                if let Some(which) = DELIMITERS.iter().position(|d| d == byte) {
-                    counts[which] += 1;
-                }
-            }
-            _ => {}
-        }
-    }
-    let best = (0..DELIMITERS.len())
         .rev()
-        .max_by_key(|i| counts[*i])
-        .unwrap_or(0);
-    DELIMITERS[best]
+        .max_by_key(|delimiter| count(delimiter));
+    best.copied().unwrap_or(DELIMITERS[0])
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -346,6 +344,9 @@ mod tests {
             ("a\tb", b'\t'),
             ("\"a,b\"|c", b'|'),
             ("a", b','),
+            // A quote in the middle of a cell is none, and one at its beginning holds line ends.
+            ("two \"words\"\"\n1;2;3\n4;5;6", b','),
+            ("\"two\nlines\";b\n1,2,3", b';'),
         ] {
             assert_eq!(delimiter(text.as_bytes()), expect, "{text}");
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Format, Piece};
 
 /// Raised whenever the same bytes give other documents than before.
-const PARSER_VERSION: u32 = 2;
+const PARSER_VERSION: u32 = 3;
 /// Raised whenever the same documents give other chunks than before.
 const CHUNKER_VERSION: u32 = 4;
 

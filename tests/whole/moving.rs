@@ -88,6 +88,7 @@ fn half_of_a_file_that_is_being_written_is_no_bad_file() {
             base_ms: 1,
         },
         on_bad: OnBad::Drop,
+        slices: None,
     };
     let root = place.files().canonicalize().unwrap();
     let look = || {
