@@ -108,7 +108,10 @@ pub fn run(args: &Args, config: &Config, out: &mut dyn Write) -> Result<Exit, Cl
         None => {
             // Side by side: each takes a third of a second, of which nothing can be left out.
             let (model, opened) = std::thread::scope(|scope| {
-                let model = scope.spawn(|| setup::model(config));
+                let model = scope.spawn(|| match query.mode {
+                    Mode::Keyword => setup::model_if_needed(config),
+                    Mode::Hybrid | Mode::Vector => setup::model(config),
+                });
                 let opened = Opened::open(&config.state, setup::view_options(config, true));
                 (model.join(), opened)
             });

@@ -125,13 +125,13 @@ pub fn model(config: &Config) -> Result<Model, CliError> {
     Model::open(&model_options(config)).map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// Opens the model for a run that may find nothing to embed. If it is the one whose vectors are in the state already, its first session
+/// Opens the model for whoever may find nothing to embed. If it is the one whose vectors are in the state already, its first session
 /// is made when there is something to embed.
 ///
 /// # Errors
 /// What the model said.
 pub fn model_if_needed(config: &Config) -> Result<Model, CliError> {
-    // What keeps a store from being read, if anything does, the run says when it opens it.
+    // What keeps a store from being read, if anything does, is said by whoever opens it for more.
     let Ok(store) = Reader::open(&config.state).and_then(|reader| reader.snapshot()) else {
         return model(config);
     };

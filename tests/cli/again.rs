@@ -23,6 +23,11 @@ fn a_run_tries_the_model_only_if_it_has_not_worked_here_before() {
     // What there is to embed is embedded all the same.
     fs::write(&note, "The lighthouse is painted red and white.").unwrap();
     assert!(run_once(&place).contains("tried=false"));
-    let found = place.run(&["search", "--mode", "vector", "colours of the tower"]);
-    assert!(stdout(&found).contains("red and white"), "{found:?}");
+    let search = |mode: &str, query: &str| {
+        let found = place.run(&["search", "--mode", mode, query, "--log", "debug"]);
+        assert!(stdout(&found).contains("red and white"), "{found:?}");
+        stderr(&found)
+    };
+    assert!(search("vector", "colours of the tower").contains("tried=true"));
+    assert!(search("keyword", "painted lighthouse").contains("tried=false"));
 }
