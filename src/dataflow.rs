@@ -38,7 +38,7 @@ use crate::ingest::hint::Hint;
 use crate::ingest::ledger::Record;
 use crate::ingest::parser::{Chunker, Parser};
 use crate::ingest::reader::Reader;
-use crate::ingest::verdict::{self, OnBad};
+use crate::ingest::verdict;
 use crate::store::row::Row;
 
 /// What every worker brings.
@@ -56,8 +56,6 @@ pub struct Stages {
     pub embedders: Embedders,
     /// Tokens in a batch, padding included.
     pub batch_tokens: usize,
-    /// What happens to the good version of a file that turned bad.
-    pub on_bad: OnBad,
     /// Where epochs begin and how many are under way.
     pub admission: Admission,
 }
@@ -88,7 +86,6 @@ pub fn build(scope: Scope<'_, Epoch>, stages: Stages, ends: Ends, committed: &Pr
         pool,
         embedders,
         batch_tokens,
-        on_bad,
         admission,
     } = stages;
     let memo = Memo::new(committed.clone());
@@ -113,9 +110,7 @@ pub fn build(scope: Scope<'_, Epoch>, stages: Stages, ends: Ends, committed: &Pr
         .to_stream(scope)
         .map(|(slot, content)| (slot, Some(content)));
     let emptied = notes.clone().flat_map(|file| verdict::retired(&file));
-    let placed = chunked
-        .clone()
-        .flat_map(move |finding| verdict::placed(finding, on_bad));
+    let placed = chunked.clone().flat_map(verdict::placed);
     let contents = dedup(upsert(stored.concat(emptied).concat(placed)));
 
     let compositions = chunked
@@ -139,7 +134,7 @@ pub fn build(scope: Scope<'_, Epoch>, stages: Stages, ends: Ends, committed: &Pr
     );
 
     let of_files = notes.map(|file| Some(Row::File(file)));
-    let of_findings = chunked.flat_map(move |finding| verdict::rows(finding, on_bad));
+    let of_findings = chunked.flat_map(verdict::rows);
     let of_texts = embedded.flat_map(verdict::embedded);
     let rows: StreamVec<_, Record> = recovered
         .concat(of_files)

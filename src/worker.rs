@@ -415,7 +415,6 @@ impl Run {
             pool: Pool::new("read", POOL_THREADS)?,
             embedders: Embedders::new(engine.embedders)?,
             batch_tokens: options.batch_tokens,
-            on_bad: options.on_bad,
             admission: Admission {
                 first,
                 in_flight: options.epochs_in_flight,

@@ -16,7 +16,7 @@ use floodmark_operators::keys::{ContentHash, PathKey};
 use serde::{Deserialize, Serialize};
 
 use crate::formats::{self, Format, Piece, Recipe};
-use crate::ingest::hint::{Hint, slot};
+use crate::ingest::hint::{Hint, Known, slot};
 use crate::ingest::reading::{OpenFile, Trouble};
 use crate::ingest::verdict::OnBad;
 use crate::sources::Identity;
@@ -44,6 +44,8 @@ pub struct Place {
     pub segment: SegmentRow,
     /// The file's row.
     pub file: Option<FileRow>,
+    /// The slots that the file gives up instead, if its bytes turn out to be of no use.
+    pub if_bad: Vec<u32>,
 }
 
 /// What to do about a file that can't be read.
@@ -160,12 +162,16 @@ impl Reader {
                     Place {
                         segment,
                         file: None,
+                        if_bad: Vec::new(),
                     },
                 )
             })
             .collect();
         match findings.last_mut() {
-            Some(Finding::Content(_, _, place)) => place.file = Some(row),
+            Some(Finding::Content(_, _, place)) => {
+                place.file = Some(row);
+                place.if_bad = self.given_up(known);
+            }
             _ => findings.push(Finding::Note(row)), // an empty file
         }
         Ok(findings)
@@ -227,15 +233,10 @@ impl Reader {
     fn trouble(&self, hint: &Hint, trouble: Trouble) -> FileRow {
         let known = &hint.known;
         let attempt = hint.failures + 1;
-        // What was read of a version that turned out bad goes; the good one before it, as the user wishes. One that is away
-        // has not turned bad.
-        let is_away = matches!(trouble, Trouble::Away(_));
-        let dead = || match self.on_bad {
-            OnBad::Drop if !is_away => known
-                .standing_slots()
-                .chain(known.filled_slots(0))
-                .collect::<Vec<_>>(),
-            OnBad::Keep | OnBad::Drop => known.filled_slots(0).collect(),
+        // One that is away has not turned bad.
+        let dead = match trouble {
+            Trouble::Away(_) => known.filled_slots(0).collect(),
+            _ => self.given_up(known),
         };
         let trouble = match trouble {
             // Nothing of it is in the index that could be lost.
@@ -261,7 +262,7 @@ impl Reader {
                     failure: *failure,
                     attempts: attempt,
                 },
-                dead(),
+                dead,
             ),
             Trouble::Io(error, identity) => {
                 let failure = self.io_failure(&error);
@@ -273,7 +274,7 @@ impl Reader {
                             failure,
                             attempts: attempt,
                         },
-                        dead(),
+                        dead,
                     )
                 } else {
                     let after_ms = self
@@ -299,6 +300,16 @@ impl Reader {
             identity,
             state,
             retire,
+        }
+    }
+
+    /// The slots of a file that can't be used: what was read of the version that turned out bad goes; the good one before it, as the
+    /// user wishes.
+    fn given_up(&self, known: &Known) -> Vec<u32> {
+        let filled = known.filled_slots(0);
+        match self.on_bad {
+            OnBad::Drop => known.standing_slots().chain(filled).collect(),
+            OnBad::Keep => filled.collect(),
         }
     }
 

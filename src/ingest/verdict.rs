@@ -23,22 +23,16 @@ pub enum OnBad {
     Drop,
 }
 
-impl OnBad {
-    /// A file row, given that the content which it came with can't be used.
-    fn turned_bad(self, row: FileRow, failure: &Failure) -> FileRow {
-        let state = FileState::Dead {
-            failure: failure.clone(),
-            attempts: 1,
-        };
-        let retire = match self {
-            Self::Keep => Vec::new(),
-            Self::Drop => row.retire,
-        };
-        FileRow {
-            state,
-            retire,
-            ..row
-        }
+/// A file's row, given that the content which it came with can't be used.
+fn turned_bad(row: FileRow, failure: &Failure, given_up: Vec<u32>) -> FileRow {
+    let state = FileState::Dead {
+        failure: failure.clone(),
+        attempts: 1,
+    };
+    FileRow {
+        state,
+        retire: given_up,
+        ..row
     }
 }
 
@@ -54,15 +48,19 @@ pub fn retired(row: &FileRow) -> impl Iterator<Item = Change> + use<> {
 }
 
 /// The slots that a finding changes.
-pub fn placed(verdict: Verdict, on_bad: OnBad) -> impl Iterator<Item = Change> {
-    let Place { segment, file } = verdict.place;
+pub fn placed(verdict: Verdict) -> impl Iterator<Item = Change> {
+    let Place {
+        segment,
+        file,
+        if_bad,
+    } = verdict.place;
     let placed = verdict
         .verdict
         .is_ok()
         .then_some(((segment.key, segment.slot), Some(verdict.content)));
     let file = match &verdict.verdict {
         Ok(_) => file,
-        Err(failure) => file.map(|row| on_bad.turned_bad(row, failure)),
+        Err(failure) => file.map(|row| turned_bad(row, failure, if_bad)),
     };
     placed
         .into_iter()
@@ -70,12 +68,16 @@ pub fn placed(verdict: Verdict, on_bad: OnBad) -> impl Iterator<Item = Change> {
 }
 
 /// The rows that a finding writes.
-pub fn rows(verdict: Verdict, on_bad: OnBad) -> impl Iterator<Item = Record> {
-    let Place { segment, file } = verdict.place;
+pub fn rows(verdict: Verdict) -> impl Iterator<Item = Record> {
+    let Place {
+        segment,
+        file,
+        if_bad,
+    } = verdict.place;
     let content = verdict.fresh.map(|fresh| Row::Content(fresh.row.clone()));
     let (segment, file) = match &verdict.verdict {
         Ok(_) => (Some(Row::Segment(segment)), file),
-        Err(failure) => (None, file.map(|row| on_bad.turned_bad(row, failure))),
+        Err(failure) => (None, file.map(|row| turned_bad(row, failure, if_bad))),
     };
     content
         .into_iter()

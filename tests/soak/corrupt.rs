@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use floodmark::store::{Doubts, ModelKey, Reader, Store};
 use floodmark::verify::forget_views;
 
-use crate::history::act;
+use crate::history::{SHORT, act};
 use crate::life::{Ended, Layout, Life};
 use crate::random::Random;
 use crate::site::Site;
@@ -38,7 +38,7 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally, thorough: bool) -> Result<(
     let mut random = Random::new(seed);
     let site = Site::new(folder);
     for _ in 0..2 {
-        (0..5).for_each(|_| act(&site.files(), &mut random));
+        (0..5).for_each(|_| act(&site.files(), &mut random, SHORT));
         fs::write(site.files().join("bad.json"), "{\"text\": ")
             .map_err(|error| error.to_string())?;
         finish(&site)?;

@@ -19,6 +19,11 @@ const WORDS: &[&str] = &[
     "ebb", "flood", "quay", "lamp", "rope", "salt", "gull", "mud", "oar", "keel", "fog", "bell",
 ];
 
+/// How many texts a file has: each reading takes in all of it.
+pub const SHORT: &[usize] = &[1, 3, 20, 70];
+/// Some files are read over several epochs.
+pub const LONG: &[usize] = &[3, 900];
+
 fn sentence(number: u64) -> String {
     let mut words = Random::new(number);
     let said: Vec<&str> = (0..5).map(|_| *words.pick(WORDS)).collect();
@@ -26,8 +31,8 @@ fn sentence(number: u64) -> String {
 }
 
 /// Bytes for a file of that name. Half of the texts are drawn from few, so that copies and repetitions are common.
-fn bytes(path: &Path, random: &mut Random) -> String {
-    let count = *random.pick(&[1, 3, 20, 70]);
+fn bytes(path: &Path, random: &mut Random, counts: &[usize]) -> String {
+    let count = *random.pick(counts);
     let texts: Vec<String> = (0..count)
         .map(|_| {
             let few = random.percent(50);
@@ -60,20 +65,20 @@ fn file(root: &Path, random: &mut Random) -> PathBuf {
 }
 
 /// Does one thing. What can't be done, because something is not there or in the way, is not done.
-pub fn act(root: &Path, random: &mut Random) {
+pub fn act(root: &Path, random: &mut Random, counts: &[usize]) {
     let (one, other) = (file(root, random), file(root, random));
     let ready = |path: &Path| {
         path.parent()
             .is_some_and(|parent| fs::create_dir_all(parent).is_ok())
     };
     let _done = match random.below(20) {
-        0..6 if ready(&one) => fs::write(&one, bytes(&one, random)),
+        0..6 if ready(&one) => fs::write(&one, bytes(&one, random, counts)),
         6..9 if ready(&one) => {
             let beside = one.with_file_name(".new");
-            fs::write(&beside, bytes(&one, random)).and_then(|()| fs::rename(beside, one))
+            fs::write(&beside, bytes(&one, random, counts)).and_then(|()| fs::rename(beside, one))
         }
         9..11 => {
-            let more = bytes(&one, random);
+            let more = bytes(&one, random, counts);
             let open = fs::File::options().append(true).open(&one);
             open.and_then(|mut open| open.write_all(more.as_bytes()))
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use floodmark::fault::POINTS;
 
-use crate::history::act;
+use crate::history::{LONG, SHORT, act};
 use crate::life::{Ended, Layout, Life};
 use crate::random::Random;
 use crate::site::{Durable, Site};
@@ -47,15 +47,16 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
     if seed.is_multiple_of(2) {
         site = site.with_what_stays();
     }
+    let counts = if seed.is_multiple_of(3) { LONG } else { SHORT };
     let mut durable = Durable::default();
     for round in 0..2 + random.below(4) {
         for _ in 0..1 + random.below(8) {
-            act(&site.files(), &mut random);
+            act(&site.files(), &mut random, counts);
         }
         let mut deaths = 0;
         // A death, then the recovery from it may be killed as well, and that one's too.
         while deaths < 6 && random.percent(if deaths == 0 { 95 } else { 70 }) {
-            let (now, killed) = life(&site, &durable, &mut random, tally)
+            let (now, killed) = life(&site, &durable, &mut random, counts, tally)
                 .map_err(|why| format!("round {round}, after {deaths} deaths: {why}"))?;
             durable = now;
             if !killed {
@@ -166,6 +167,7 @@ fn life(
     site: &Site,
     before: &Durable,
     random: &mut Random,
+    counts: &[usize],
     tally: &Tally,
 ) -> Result<(Durable, bool), String> {
     let layout = layout(random);
@@ -185,7 +187,7 @@ fn life(
         let end =
             deadline.unwrap_or(Instant::now() + Duration::from_millis(100 + random.below(300)));
         while Instant::now() < end && life.lives() {
-            act(&site.files(), random);
+            act(&site.files(), random, counts);
             std::thread::sleep(Duration::from_millis(random.below(20)));
         }
         if deadline.is_none() {
@@ -196,6 +198,9 @@ fn life(
     let how = format!("{mode} {layout:?}, process {victim}: {fault}");
     tally.reached(&seen);
     tally.died(layout, &seen, ended == Ended::Killed);
+    if ended == Ended::Killed && told.files.values().any(|(kind, _)| kind == "Partial") {
+        tally.count("killed while a file was indexed in part");
+    }
     match ended {
         Ended::Failed(why) => return Err(format!("{how}: {why}")),
         Ended::Done if !watch => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::history::act;
+use crate::history::{SHORT, act};
 use crate::life::{Ended, Layout, Life};
 use crate::random::Random;
 use crate::site::{Durable, Site};
@@ -114,7 +114,7 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally, kind: &str) -> Result<(), S
     tool("sync", &["-f", text(&disk.mounted)])?;
     let mut durable = Durable::default();
     for cut in 0..CUTS {
-        (0..1 + random.below(6)).for_each(|_| act(&files, &mut random));
+        (0..1 + random.below(6)).for_each(|_| act(&files, &mut random, SHORT));
         let layout = Layout::Threads(1 + random.below(2) as usize);
         let mode = *random.pick(&["once", "watch"]);
         // Half of them at a named moment: the program stops there, and then the power goes.
@@ -133,7 +133,7 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally, kind: &str) -> Result<(), S
         let end = Instant::now() + Duration::from_millis(30 + random.below(500));
         while Instant::now() < end && life.lives() {
             if mode == "watch" {
-                act(&files, &mut random);
+                act(&files, &mut random, SHORT);
             }
             std::thread::sleep(Duration::from_millis(random.below(15)));
         }

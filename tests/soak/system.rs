@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::history::act;
+use crate::history::{SHORT, act};
 use crate::life::{Ended, Layout, Life};
 use crate::random::Random;
 use crate::site::{Durable, Site};
@@ -43,7 +43,7 @@ pub fn calls(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
     let site = Site::new(folder);
     let mut durable = Durable::default();
     for round in 0..6 {
-        (0..1 + random.below(8)).for_each(|_| act(&site.files(), &mut random));
+        (0..1 + random.below(8)).for_each(|_| act(&site.files(), &mut random, SHORT));
         let final_sync = round == 1;
         let (call, often) = *random.pick(CALLS);
         let error = *random.pick(&["EIO", "ENOSPC"]);
@@ -55,7 +55,7 @@ pub fn calls(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
         if final_sync {
             // The log of the store, and nothing else: what is not synced is not durable.
             let log = site.state().join("store.sqlite-wal");
-            act(&site.files(), &mut random);
+            act(&site.files(), &mut random, SHORT);
             fs::write(
                 site.files().join("sure.txt"),
                 format!("a change for certain {seed}"),
@@ -143,7 +143,7 @@ pub fn full(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
     site.logs = folder.to_owned();
     let mut durable = Durable::default();
     for round in 0..6 {
-        (0..1 + random.below(8)).for_each(|_| act(&files, &mut random));
+        (0..1 + random.below(8)).for_each(|_| act(&files, &mut random, SHORT));
         let used = used(&site.state());
         let room = used + 4096 * (1 + random.below(120));
         mount(&format!("remount,size={room}"))?;

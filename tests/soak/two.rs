@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::history::act;
+use crate::history::{SHORT, act};
 use crate::life::{Ended, Layout, Life};
 use crate::random::Random;
 use crate::site::{Durable, Site};
@@ -17,7 +17,7 @@ const STUCK: Duration = Duration::from_secs(30);
 pub fn case(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
     let mut random = Random::new(seed);
     let site = Site::new(folder);
-    (0..6).for_each(|_| act(&site.files(), &mut random));
+    (0..6).for_each(|_| act(&site.files(), &mut random, SHORT));
     fs::write(
         site.files().join("sure.txt"),
         "there is something to commit",

@@ -142,11 +142,11 @@ fn a_program_that_is_told_to_stop_ends_well_within_five_seconds_and_resumes() {
     place.is_right(&place.expected(&model));
 }
 
-/// Where the reading of `large.jsonl` stands, and the epoch in which each of its segments took its place.
-fn reading(place: &Place) -> Option<(Option<Resume>, BTreeMap<u32, u64>)> {
+/// Where the reading of a file stands, and the epoch in which each of its segments took its place.
+fn reading(place: &Place, name: &str) -> Option<(Option<Resume>, BTreeMap<u32, u64>)> {
     let snapshot = place.snapshot()?;
     let root = place.files().canonicalize().unwrap();
-    let detail = snapshot.file(&root, "large.jsonl".as_ref()).unwrap()?;
+    let detail = snapshot.file(&root, name.as_ref()).unwrap()?;
     let resume = detail.file?.partial.map(|partial| partial.resume);
     Some((
         resume,
@@ -158,30 +158,39 @@ fn reading(place: &Place) -> Option<(Option<Resume>, BTreeMap<u32, u64>)> {
     ))
 }
 
-#[test]
-fn a_large_file_resumes_in_the_middle() {
-    let (place, model) = (Place::new(), builtin());
-    // Few texts, often repeated: it is the reading that is long.
-    let lines: String = (0..6000)
-        .map(|at| format!("{{\"n\":{at},\"text\":\"gauge {}\"}}\n", at / 60))
-        .collect();
-    fs::write(place.files().join("large.jsonl"), &lines).unwrap();
-    let mut program = start(&place, &["--once"]);
-    let (resume, segments) = wait("the middle of the file", poll, || {
+/// Lets the program begin with the file, and kills it in the middle: where it was then.
+fn killed_in_the_middle(place: &Place, name: &str, bytes: &str) -> (Resume, BTreeMap<u32, u64>) {
+    fs::write(place.files().join(name), bytes).unwrap();
+    let mut program = start(place, &["--once"]);
+    let reached = wait("the middle of the file", poll, || {
         assert!(
             program.0.try_wait().unwrap().is_none(),
             "it was too fast to be killed"
         );
-        match reading(&place) {
+        match reading(place, name) {
             Some((Some(resume), segments)) if resume.offset > 0 => Ok((resume, segments)),
             _ => Err("not there yet".to_owned()),
         }
     });
     program.0.kill().unwrap();
     drop(program);
-    assert!(resume.offset < lines.len() as u64 && resume.segment as usize <= segments.len());
+    assert!(reached.0.offset < bytes.len() as u64);
+    reached
+}
+
+/// Few texts, often repeated: it is the reading that is long.
+fn gauges(separator: &str) -> String {
+    let record = |at: usize| format!("{{\"n\":{at},\"text\":\"gauge {}\"}}", at / 60);
+    (0..6000).map(record).collect::<Vec<_>>().join(separator)
+}
+
+#[test]
+fn a_large_file_resumes_in_the_middle() {
+    let (place, model) = (Place::new(), builtin());
+    let (resume, segments) = killed_in_the_middle(&place, "large.jsonl", &gauges("\n"));
+    assert!(resume.segment as usize <= segments.len());
     finish(&place);
-    let (done, after) = reading(&place).unwrap();
+    let (done, after) = reading(&place, "large.jsonl").unwrap();
     assert_eq!(done, None);
     assert_eq!(after.len(), 6000 / 50);
     for (slot, added) in &segments {
@@ -191,6 +200,20 @@ fn a_large_file_resumes_in_the_middle() {
             "segment {slot} was read again"
         );
     }
+    place.is_right(&place.expected(&model));
+}
+
+#[test]
+fn a_large_file_that_turns_bad_in_the_middle_leaves_nothing_of_it() {
+    let (place, model) = (Place::new(), builtin());
+    let list = format!("[{}]", gauges(",\n"));
+    killed_in_the_middle(&place, "list.json", &list);
+    fs::write(place.files().join("list.json"), "{\"text\": ").unwrap();
+    finish(&place);
+    assert_eq!(
+        reading(&place, "list.json").unwrap(),
+        (None, BTreeMap::new())
+    );
     place.is_right(&place.expected(&model));
 }
 
