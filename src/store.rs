@@ -219,6 +219,19 @@ pub(crate) fn create_folder(dir: &Path) -> std::io::Result<()> {
 }
 
 /// What holds for every connection.
+/// No id of contents and texts is greater: they count from 1, none is ever removed, and each takes a byte of the file at least. Whoever keeps
+/// room for all up to the greatest asks this first, because a damaged store may name any number.
+fn ids_max(connection: &Connection) -> rusqlite::Result<i64> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    Ok(number("page_count")?.saturating_mul(number("page_size")?))
+}
+
+/// What SQLite would say if it had noticed itself.
+fn damaged(what: String) -> rusqlite::Error {
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(corrupt, Some(what))
+}
+
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::codec::unsigned;
 use super::places::{DocumentKey, Home, has_records, list};
-use super::{Label, Snapshot, StoreError};
+use super::{Label, Snapshot, StoreError, damaged, ids_max};
 
 /// The texts of all contents that were committed up to an epoch.
 #[derive(Debug, Default)]
@@ -87,12 +87,17 @@ impl Layout {
                 })
         };
         store.ask(|connection| {
+            let most = ids_max(connection)?;
+            let id = |id: i64| match id <= most {
+                true => Ok(id),
+                false => Err(damaged(format!("id {id} of a content or a text"))),
+            };
             let mut contents = connection
                 .prepare_cached("SELECT id, format FROM contents WHERE id > ? ORDER BY id")?;
             let mut rows = contents.query([last])?;
             while let Some(row) = rows.next()? {
                 let records = has_records(row.get_ref(1)?.as_str()?);
-                news.contents.push((small(row.get(0)?), records));
+                news.contents.push((small(id(row.get(0)?)?), records));
             }
             let mut chunks = connection.prepare_cached(
                 "SELECT c.content_id, c.document, c.text_id, d.record FROM documents d \
@@ -104,7 +109,7 @@ impl Layout {
                 news.chunks.push(Chunk {
                     content: small(row.get(0)?),
                     document: small(row.get(1)?),
-                    label: small(row.get(2)?),
+                    label: small(id(row.get(2)?)?),
                     record: small(row.get(3)?),
                     other: 0,
                 });

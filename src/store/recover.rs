@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::codec::{Sql, unescape_path, unsigned};
 use super::error::{Context, StoreError};
 use super::file::{COLUMNS, StoredFile, read_state};
-use super::meta;
+use super::{damaged, ids_max, meta};
 use crate::fault;
 use crate::formats::Format;
 
@@ -106,6 +106,21 @@ fn read(
     })
 }
 
+/// Room for the rows of a table by their ids.
+fn by_id<T: Clone>(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Option<T>>> {
+    let max = format!("SELECT ifnull(max(id), 0) FROM {table}");
+    let max: i64 = connection.query_row(&max, [], |row| row.get(0))?;
+    if max > ids_max(connection)? {
+        return Err(damaged(format!("id {max} in {table}")));
+    }
+    Ok(vec![None; usize::try_from(max).unwrap_or(0) + 1])
+}
+
+fn place<T>(rows: &mut [T], id: i64) -> rusqlite::Result<&mut T> {
+    let place = usize::try_from(id).ok().and_then(|id| rows.get_mut(id));
+    place.ok_or_else(|| damaged(format!("id {id} in an index, and not in its table")))
+}
+
 #[derive(Clone, Copy)]
 struct Text {
     hash: ChunkHash,
@@ -115,15 +130,13 @@ struct Text {
 
 /// By label. Labels are dense, which makes a vector smaller and faster than a map.
 fn texts(connection: &Connection, model: i64) -> rusqlite::Result<Vec<Option<Text>>> {
-    let max: i64 =
-        connection.query_row("SELECT ifnull(max(id), 0) FROM texts", [], |row| row.get(0))?;
-    let mut texts = vec![None; usize::try_from(max).unwrap_or(0) + 1];
+    let mut texts = by_id(connection, "texts")?;
     // The index alone has both columns: the texts themselves stay on the disk.
     let mut statement =
         connection.prepare("SELECT id, hash FROM texts INDEXED BY texts_by_hash")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        texts[row.get::<_, i64>(0)? as usize] = Some(Text {
+        *place(&mut texts, row.get(0)?)? = Some(Text {
             hash: row.get::<_, Sql<ChunkHash>>(1)?.0,
             embedded: false,
             refused: false,
@@ -162,14 +175,11 @@ fn again(connection: &Connection, model: i64) -> rusqlite::Result<Vec<(ChunkHash
 
 /// By id.
 fn contents(connection: &Connection) -> rusqlite::Result<Vec<Option<StoredContent>>> {
-    let max: i64 = connection.query_row("SELECT ifnull(max(id), 0) FROM contents", [], |row| {
-        row.get(0)
-    })?;
-    let mut contents = vec![None; usize::try_from(max).unwrap_or(0) + 1];
+    let mut contents = by_id(connection, "contents")?;
     let mut statement = connection.prepare("SELECT id, key, hash, bytes, format FROM contents")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        contents[row.get::<_, i64>(0)? as usize] = Some(StoredContent {
+        *place(&mut contents, row.get(0)?)? = Some(StoredContent {
             key: row.get::<_, Sql<_>>(1)?.0,
             hash: row.get::<_, Sql<_>>(2)?.0,
             bytes: unsigned(row.get(3)?),

@@ -283,3 +283,29 @@ fn check_names_what_differs() {
         }
     }
 }
+
+/// There is no room for all numbers up to this one, and nothing may try.
+#[test]
+fn a_row_with_an_impossible_number_is_damage() {
+    for edit in [
+        "INSERT INTO texts SELECT 1 << 60, x'00112233445566778899aabbccddeeff', 'a'",
+        "INSERT INTO contents SELECT 1 << 60, x'00112233445566778899aabbccddeeff', hash, bytes, format, documents, chunks, failures FROM contents WHERE id = 1",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = small(dir.path());
+        store.connection.execute(edit, []).unwrap();
+        let refused = store.recover(&|_| true).unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = small(dir.path());
+    let edit = "UPDATE chunks SET text_id = 1 << 31";
+    store
+        .connection
+        .pragma_update(None, "foreign_keys", "OFF")
+        .unwrap();
+    assert!(store.connection.execute(edit, []).unwrap() > 0);
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot().unwrap();
+    let refused = Layout::default().news(&snapshot).err().unwrap();
+    assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+}
