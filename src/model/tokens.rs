@@ -255,13 +255,13 @@ impl Tokens {
 
     /// The byte behind every token: see [`super::Model::token_ends`].
     pub(crate) fn ends(&self, text: &str) -> Vec<u32> {
-        self.ascii_ends(text)
-            .unwrap_or_else(|| self.slow_ends(text))
+        self.fast_ends(text).unwrap_or_else(|| self.slow_ends(text))
     }
 
-    /// The same, for what needs no tokenizer.
-    pub(super) fn ascii_ends(&self, text: &str) -> Option<Vec<u32>> {
-        self.ascii.as_ref()?.ends(&self.tokenizer, text)
+    /// The same, with the tokenizer for those words alone that need it.
+    pub(super) fn fast_ends(&self, text: &str) -> Option<Vec<u32>> {
+        let ascii = self.ascii.as_ref()?;
+        ascii.ends(&self.tokenizer, text, |words| self.slow_ends(words))
     }
 
     /// The same, by the tokenizer.
