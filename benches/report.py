@@ -306,9 +306,12 @@ def machine(results):
 
 
 def quiet(run, cores):
-    if run["load_before"][0] <= 0.5 * cores:
-        return []
-    return ["", f"**Not a quiet machine**: load {run['load_before'][0]:.1f} before, {run['load_after'][0]:.1f} after. Take no absolute time from there."]
+    why = []
+    if run["load_before"][0] > 0.5 * cores:
+        why.append(f"load {run['load_before'][0]:.1f} before, {run['load_after'][0]:.1f} after")
+    if (run.get("stolen") or 0) > 0.01:
+        why.append(f"the virtual machine's host gave {100 * run['stolen']:.0f} % of the processors' time to others")
+    return ["", f"**Not a quiet machine**: {'; '.join(why)}. Take no absolute time from there."] if why else []
 
 
 def draw(rows, results, folder):

@@ -112,6 +112,7 @@ def main():
     # Of others: the build is our own.
     load = os.getloadavg()
     programs = build("operators" in only)
+    ticks = processor_ticks()
     started = time.monotonic()
     results = {
         "mode": mode,
@@ -129,6 +130,7 @@ def main():
 
     def keep():
         results["load_after"] = os.getloadavg()
+        results["stolen"] = stolen(ticks)
         results["seconds"] = round(time.monotonic() - started)
         # What is to be renewed is kept until all of it is.
         (out / ("results.json" if before is None else "renewal.json")).write_text(json.dumps(results, indent=1))
@@ -168,6 +170,23 @@ def main():
         raise SystemExit(1)
 
 
+def processor_ticks():
+    """(stolen, all) clock ticks of all processors since the machine started; None where the kernel does not say."""
+    try:
+        ticks = [int(number) for number in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return None
+    return (ticks[7], sum(ticks)) if len(ticks) == 8 else None
+
+
+def stolen(before):
+    """The share of the processors' time that a virtual machine's host has given to others since then."""
+    now = processor_ticks()
+    if before is None or now is None or now[1] <= before[1]:
+        return None
+    return round((now[0] - before[0]) / (now[1] - before[1]), 4)
+
+
 def whole(file, mode, only):
     """The last full run of everything, of which the sections `only` are to be renewed."""
     results = json.loads(file.read_text()) if file.exists() else {}
@@ -187,7 +206,7 @@ def renewed(before, results):
             before[section] = results[section]
         before["failed"].pop(section, None)
         before["took"][section] = results["took"].get(section)
-        before.setdefault("renewed", {})[section] = {name: results[name] for name in ("command", "commit", "started", "load_before", "load_after")}
+        before.setdefault("renewed", {})[section] = {name: results[name] for name in ("command", "commit", "started", "load_before", "load_after", "stolen")}
     return before
 
 
