@@ -218,7 +218,6 @@ pub(crate) fn create_folder(dir: &Path) -> std::io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// What holds for every connection.
 /// No id of contents and texts is greater: they count from 1, none is ever removed, and each takes a byte of the file at least. Whoever keeps
 /// room for all up to the greatest asks this first, because a damaged store may name any number.
 fn ids_max(connection: &Connection) -> rusqlite::Result<i64> {
@@ -232,6 +231,7 @@ fn damaged(what: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(corrupt, Some(what))
 }
 
+/// What holds for every connection.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);

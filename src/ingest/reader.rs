@@ -168,9 +168,12 @@ impl Reader {
             })
             .collect();
         match findings.last_mut() {
-            Some(Finding::Content(_, _, place)) => {
+            Some(Finding::Content(_, bytes, place)) => {
                 place.file = Some(row);
-                place.if_bad = self.given_up(known);
+                // What is wrong with a part of a file is said beside what is right.
+                if bytes.alone {
+                    place.if_bad = self.given_up(known);
+                }
             }
             _ => findings.push(Finding::Note(row)), // an empty file
         }

@@ -33,13 +33,11 @@ impl Device {
             Self::Cpu => &[Provider::Cpu],
         }
     }
-}
 
-impl Device {
     /// Whether the loaded library leaves nothing to choose.
     pub(super) fn only_processor(self) -> bool {
-        let mut others = self.order().iter();
-        others.all(|&provider| provider == Provider::Cpu || !provider.offered())
+        let mut order = self.order().iter();
+        order.all(|&provider| provider == Provider::Cpu || !provider.offered())
     }
 }
 
