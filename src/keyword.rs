@@ -18,7 +18,9 @@
 //! - A text is analysed in one language, a query in all that occur, so that they meet.
 
 pub mod analyse;
+mod boxed;
 mod expression;
+mod few;
 mod ground;
 mod held;
 mod inspect;

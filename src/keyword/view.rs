@@ -13,6 +13,8 @@ use tantivy::tokenizer::TextAnalyzer;
 use tantivy::{Directory, Index, IndexWriter, SegmentReader, TantivyDocument, Term};
 
 use super::analyse::{Analyser, Languages, Terms};
+use super::boxed::Boxed;
+use super::few::Few;
 use super::ground::Ground;
 use super::held::{Held, Text};
 use super::save::{self, Saved, Saving};
@@ -31,6 +33,11 @@ const DELETED_MAX: f32 = 0.2;
 
 /// Segments of fewer texts are all the same when it comes to merging.
 const LAYER_MIN: u32 = 256;
+/// So many texts of a commit are few: they become a segment without the writer's thread.
+pub(super) const FEW: usize = LAYER_MIN as usize;
+
+/// What failed when a text could not be added.
+const TAKING: &str = "take a text";
 
 /// How a view behaves.
 #[derive(Clone, Debug)]
@@ -109,7 +116,7 @@ struct Standing {
     ground: Ground,
     index: Index,
     fields: Fields,
-    writer: IndexWriter,
+    writer: IndexWriter<Boxed>,
     segments: Arc<Vec<Segment>>,
 }
 
@@ -124,7 +131,7 @@ impl Standing {
             .num_merge_threads(1)
             .memory_budget_per_thread(WRITER_BYTES)
             .build();
-        let writer: IndexWriter =
+        let writer: IndexWriter<Boxed> =
             (index.writer_with_options(options)).map_err(KeywordError::tantivy(opening))?;
         writer.set_merge_policy(merges());
         let mut standing = Self {
@@ -167,16 +174,32 @@ impl Standing {
         Ok(())
     }
 
-    fn add(&self, label: u64, text: &str, analyser: &mut Analyser) -> Result<Text, KeywordError> {
+    /// A segment for so many texts, where that costs less than the writer's thread.
+    fn few(&self, texts: usize) -> Result<Option<Few>, KeywordError> {
+        let few = (1..=FEW).contains(&texts).then(|| Few::new(&self.index));
+        few.transpose().map_err(KeywordError::tantivy(TAKING))
+    }
+
+    /// Hands a text to `few`, if there is one, or to the writer.
+    fn add(
+        &self,
+        label: u64,
+        text: &str,
+        analyser: &mut Analyser,
+        few: Option<&mut Few>,
+    ) -> Result<Text, KeywordError> {
         let (terms, held) = analyser.text(text);
         let mut document = TantivyDocument::new();
         document.add_u64(self.fields.label, label);
         document.add_u64(self.fields.print, print(text));
         document.add_u64(self.fields.text, held.packed());
         document.add_text(self.fields.body, terms);
-        self.writer
-            .add_document(document)
-            .map_err(KeywordError::tantivy("take a text"))?;
+        let document = Boxed(Box::new(document));
+        match few {
+            Some(few) => few.add(document),
+            None => self.writer.add_document(document).map(drop),
+        }
+        .map_err(KeywordError::tantivy(TAKING))?;
         Ok(held)
     }
 
@@ -185,9 +208,12 @@ impl Standing {
             .delete_term(Term::from_field_u64(self.fields.label, label));
     }
 
-    fn commit(&mut self, payload: &Payload) -> Result<(), KeywordError> {
+    fn commit(&mut self, payload: &Payload, few: Option<Few>) -> Result<(), KeywordError> {
         let committing = "commit";
         fault::pass("words.commit.begin");
+        if let Some(few) = few {
+            (few.join(&self.writer)).map_err(KeywordError::tantivy(TAKING))?;
+        }
         let mut prepared =
             (self.writer.prepare_commit()).map_err(KeywordError::tantivy(committing))?;
         prepared.set_payload(&payload.to_json());
@@ -321,8 +347,9 @@ impl KeywordView {
         }
         added.sort_unstable();
         let mut texts = Vec::with_capacity(added.len());
+        let mut few = self.standing.few(added.len())?;
         for labels in added.chunks(FETCH) {
-            self.add(source, labels, &mut texts)?;
+            self.add(source, labels, &mut texts, &mut few)?;
         }
         for label in &removed {
             self.standing.remove(*label);
@@ -330,7 +357,7 @@ impl KeywordView {
         if !(added.is_empty() && removed.is_empty()) {
             let live = self.held.sums().texts + added.len() as u64 - removed.len() as u64;
             let payload = Payload::new(target, live, self.options.languages);
-            self.standing.commit(&payload)?;
+            self.standing.commit(&payload, few)?;
         }
         // From here on nothing can fail.
         for label in &removed {
@@ -345,20 +372,21 @@ impl KeywordView {
         Ok(true)
     }
 
-    /// Hands the texts of `labels`, none of which is in the view, to the writer.
+    /// Hands over the texts of `labels`, none of which is in the view.
     fn add(
         &mut self,
         source: &dyn TextSource,
         labels: &[u64],
         texts: &mut Vec<(u64, Text)>,
+        few: &mut Option<Few>,
     ) -> Result<(), KeywordError> {
         let mut missing: HashSet<u64> = labels.iter().copied().collect();
         let mut outcome = Ok(());
         source
             .texts(labels, &mut |label, text| {
                 if outcome.is_ok() && missing.remove(&label) {
-                    outcome = (self.standing.add(label, text, &mut self.texts))
-                        .map(|held| texts.push((label, held)));
+                    let added = (self.standing).add(label, text, &mut self.texts, few.as_mut());
+                    outcome = added.map(|held| texts.push((label, held)));
                 }
             })
             .map_err(KeywordError::Source)?;

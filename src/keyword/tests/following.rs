@@ -1,6 +1,7 @@
 //! The view follows its source: through any history, past failures, beside readers.
 
 use super::*;
+use crate::keyword::view::FEW;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
@@ -54,6 +55,34 @@ fn a_source_that_fails_leaves_the_last_answers_and_half_of_nothing() {
     source.missing.clear();
     view.follow(&source).unwrap();
     assert_exact(&view.snapshot(), &source);
+    drop(view);
+    let found = inspect(dir.path(), &source, options()).unwrap();
+    assert_eq!(found.problems, Vec::new());
+}
+
+#[test]
+fn a_commit_of_few_texts_and_one_of_many_are_found_alike_and_lost_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Memory::default();
+    let mut view = open(dir.path(), &source);
+    // As many as become a segment on the spot, one more, and one; in each commit some of the one before leave.
+    let mut first = 1u64;
+    for texts in [FEW, FEW + 1, 1, FEW, 2] {
+        let (texts, leaving) = (texts as u64, first.saturating_sub(3).max(1)..first);
+        source.commit((first..first + texts).map(|label| (label, 1)));
+        first += texts;
+        view.follow(&source).unwrap();
+        assert_exact(&view.snapshot(), &source);
+        source.commit(leaving.map(|label| (label, -1)).chain([(first, 1)]));
+        first += 1;
+        view.follow(&source).unwrap();
+        assert_exact(&view.snapshot(), &source);
+        assert_eq!(
+            view.status().live,
+            source.live_at(source.epoch).len() as u64
+        );
+    }
+    view.save().unwrap();
     drop(view);
     let found = inspect(dir.path(), &source, options()).unwrap();
     assert_eq!(found.problems, Vec::new());

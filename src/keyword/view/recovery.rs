@@ -158,7 +158,8 @@ impl KeywordView {
             source
                 .live(&mut |label, text| {
                     if outcome.is_ok() {
-                        outcome = standing.add(label, text, &mut self.texts).map(|text| {
+                        let added = standing.add(label, text, &mut self.texts, None);
+                        outcome = added.map(|text| {
                             held.insert(label, text);
                         });
                     }
@@ -167,7 +168,7 @@ impl KeywordView {
             outcome?;
             fault::pass("words.loaded");
             let live = held.sums().texts;
-            standing.commit(&Payload::new(at, live, self.options.languages))?;
+            standing.commit(&Payload::new(at, live, self.options.languages), None)?;
             self.saved = Default::default();
             self.unsaved = live.max(self.options.save_after);
             (self.standing, self.held, self.applied) = (standing, held, at);
