@@ -6,7 +6,7 @@
     BENCH_MODEL=DIR     folder of the f32 model that the peers use (model.onnx, tokenizer.json, 1_Pooling/config.json)
     BENCH_DATA=DIR      folder with passages.jsonl and streams/slatedb-md/events.jsonl; without it texts are made up
     BENCH_TORCH=1       take torch from PyPI too (gigabytes), for the peers that need it
-    BENCH_MILLION=1     an index of a million chunks too, where only the stand-in for the model is used; a walk over a million files
+    BENCH_MILLION=1     changes and restarts of a million chunks too, where only the stand-in for the model is used; a walk over a million files
     BENCH_PATIENCE=2    so many times as long before a section is ended
     BENCH_RENEW=1       with ONLY: these sections take the place of those of the last full run of everything, and the page
                         says of which build each is
@@ -47,7 +47,12 @@ SECTIONS = [*RUST, "search", "peers", "operators"]
 # Short records are indexed by the first and used by the others: one process, and renewed together or not at all.
 TOGETHER = ["ingest", "change", "restart", "memory"]
 # Rows that bear another name than the section that measured them.
-ROWS = {"ingest": ["ingest", "overhead"], "known": ["without the model"], "change": ["change", "change without the model"]}
+ROWS = {
+    "ingest": ["ingest", "overhead"],
+    "known": ["without the model"],
+    "change": ["change", "change without the model"],
+    "restart": ["restart", "large restart"],
+}
 
 SIZES = {
     "quick": {
@@ -59,7 +64,7 @@ SIZES = {
         "operators": ["--quick"],
     },
     "full": {
-        "flags": "--rounds 3 --seconds 120 --texts 4000 --short 100000 --scaling 1200 --chunks 100000 --files 100000 "
+        "flags": "--rounds 3 --seconds 120 --texts 4000 --short 100000 --scaling 2400 --chunks 100000 --files 100000 "
         "--sizes 1000,10000,100000 --stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000 --query-chunks 100000 --queries 300",
         "search": [10000, 100000],
         "search_rounds": 5,

@@ -1,7 +1,7 @@
 //! What one changed file costs, by the size of the index: from its closing to the first query that could find it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,23 @@ pub fn measure(bench: &Bench) {
         one_size(bench, size, &input, &state, By::Model);
     }
     for &size in &bench.arguments.stand_in_sizes {
-        let (input, state) = (
-            bench.path(&format!("change-{size}")),
-            bench.path(&format!("change-{size}-state")),
-        );
+        let (input, state) = stand_in_index(bench, size);
+        one_size(bench, size, &input, &state, By::StandIn);
+    }
+}
+
+/// `size` short records whose vectors the stand-in made, once for all sections: input and state.
+pub fn stand_in_index(bench: &Bench, size: usize) -> (PathBuf, PathBuf) {
+    let (input, state) = (
+        bench.path(&format!("change-{size}")),
+        bench.path(&format!("change-{size}-state")),
+    );
+    if !input.exists() {
         let texts: Vec<String> = (0..size).map(sentence).collect();
         corpus::write_lines(&input, &texts, 1000);
         bench.run(&input, &state, By::StandIn);
-        one_size(bench, size, &input, &state, By::StandIn);
     }
+    (input, state)
 }
 
 fn one_size(bench: &Bench, size: usize, input: &Path, state: &Path, by: By) {

@@ -16,7 +16,7 @@ const READERS: usize = 2;
 
 impl Bench {
     /// The model alone, on all texts at once, sorted, a thread a session. Wall and processor seconds.
-    pub fn embed_alone(&self, texts: &[String]) -> (f64, f64) {
+    pub fn embed_alone(&self, texts: &[String], sessions: usize) -> (f64, f64) {
         let mut planner = Planner::new(BATCH_TOKENS);
         for (number, text) in texts.iter().enumerate() {
             let tokens = self.model.count_tokens(text).expect("tokens");
@@ -27,7 +27,7 @@ impl Bench {
             sender.send(planner.next_batch()).expect("an open channel");
         }
         drop(sender);
-        let mut sessions: Vec<_> = (0..self.model.sessions())
+        let mut sessions: Vec<_> = (0..sessions)
             .map(|_| self.model.session().expect("a session"))
             .collect();
         let (started, busy) = (Instant::now(), processor_seconds());

@@ -1,4 +1,5 @@
-//! One worker, two workers, two processes: the program as its user starts it, against the bare model on as many threads.
+//! One worker, two workers, two processes: the program as its user starts it. Beside it the bare model with one session and with two:
+//! what two cores have to give is not twice what one has, if they share caches, memory or a host.
 
 use std::net::TcpListener;
 
@@ -20,8 +21,12 @@ pub fn measure(bench: &Bench) {
             .concat()
     };
     let (mut alone, mut threads, mut processes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_alone, mut bare_threads) = (Vec::new(), Vec::new());
     let rate = |seconds: f64| texts.len() as f64 / seconds;
+    let bare = |sessions: usize| rate(bench.embed_alone(&texts, sessions).0);
     for round in bench.rounds() {
+        bare_alone.push(bare(1));
+        bare_threads.push(bare(2));
         let state = |name: &str| bench.path(&format!("scaling-{name}-{round}"));
         alone.push(rate(
             process::once(&input, &state("1"), &flags(1, 1)).seconds,
@@ -44,9 +49,15 @@ pub fn measure(bench: &Bench) {
         assert!(second.wait().expect("a child").success());
         processes.push(rate(first.seconds));
     }
-    for (what, samples) in [
-        ("2 workers, 2 sessions", threads),
-        ("2 processes, 1 worker and 1 session each", processes),
+    let one = ("1 worker, 1 session", alone);
+    for (what, samples, limit) in [
+        ("2 workers, 2 sessions", threads, one.clone()),
+        ("2 processes, 1 worker and 1 session each", processes, one),
+        (
+            "bare embed loop, 2 sessions",
+            bare_threads,
+            ("1 session", bare_alone),
+        ),
     ] {
         bench.row(
             "scaling",
@@ -55,7 +66,7 @@ pub fn measure(bench: &Bench) {
                 unit: "texts/s",
                 more_is_better: true,
                 samples,
-                limit: Some(("1 worker, 1 session", alone.clone())),
+                limit: Some(limit),
                 input: format!("{} passages, whole processes", texts.len()),
             },
         );
