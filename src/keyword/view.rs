@@ -133,7 +133,7 @@ impl Standing {
             .build();
         let writer: IndexWriter<Boxed> =
             (index.writer_with_options(options)).map_err(KeywordError::tantivy(opening))?;
-        writer.set_merge_policy(merges());
+        prepare(&writer).map_err(KeywordError::tantivy(opening))?;
         let mut standing = Self {
             ground,
             index,
@@ -147,10 +147,10 @@ impl Standing {
 
     /// Forgets what was handed to the writer since the last commit.
     fn roll_back(&mut self) -> Result<(), KeywordError> {
-        (self.writer.rollback()).map_err(KeywordError::tantivy("roll back"))?;
-        // It is another writer now, with the policy that it was born with.
-        self.writer.set_merge_policy(merges());
-        Ok(())
+        let rolling = "roll back";
+        (self.writer.rollback()).map_err(KeywordError::tantivy(rolling))?;
+        // It is another writer now.
+        prepare(&self.writer).map_err(KeywordError::tantivy(rolling))
     }
 
     /// Sees the last commit. What is as it was is not opened again, as tantivy's own reader would.
@@ -404,6 +404,13 @@ impl KeywordView {
         swept.wait().expect("its files can be removed");
     }
 
+    /// Leaves segments as they are from now on.
+    #[cfg(test)]
+    pub(super) fn merge_nothing(&self) {
+        let never = tantivy::indexer::NoMergePolicy;
+        self.standing.writer.set_merge_policy(Box::new(never));
+    }
+
     fn publish(&self) {
         fault::pass("words.publish");
         let snapshot = Snapshot {
@@ -480,6 +487,15 @@ impl Drop for KeywordView {
             tracing::warn!(%error, dir = %self.dir.display(), "the keyword view could not be saved; the next start makes up for it");
         }
     }
+}
+
+/// Makes a writer that was born ready for use.
+fn prepare(writer: &IndexWriter<Boxed>) -> tantivy::Result<()> {
+    writer.set_merge_policy(merges());
+    // A writer gives the first thing it is told the number of the last commit. If that is a deletion, a merge that begins before the
+    // next commit takes it for one of the last and applies it to some segments only: the text is back when they are one. So
+    // nothing at all is the first thing it is told.
+    writer.run(std::iter::empty()).map(drop)
 }
 
 /// When segments become one: as tantivy does, and for what was deleted alone, which it would leave for ever.

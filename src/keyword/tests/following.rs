@@ -1,5 +1,7 @@
 //! The view follows its source: through any history, past failures, beside readers.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::keyword::view::FEW;
 
@@ -82,6 +84,39 @@ fn a_commit_of_few_texts_and_one_of_many_are_found_alike_and_lost_alike() {
             source.live_at(source.epoch).len() as u64
         );
     }
+    view.save().unwrap();
+    drop(view);
+    let found = inspect(dir.path(), &source, options()).unwrap();
+    assert_eq!(found.problems, Vec::new());
+}
+
+#[test]
+fn the_first_that_leaves_after_an_opening_stays_away_when_segments_become_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Memory::default();
+    let mut view = open(dir.path(), &source);
+    view.merge_nothing();
+    // Enough segments to be merged, of which the last commit has changed one in the middle.
+    for first in (1..=28).step_by(3) {
+        source.commit((first..first + 3).map(|label| (label, 1)));
+        view.follow(&source).unwrap();
+    }
+    source.commit([(13, -1)]);
+    view.follow(&source).unwrap();
+    view.save().unwrap();
+    drop(view);
+    let mut view = open(dir.path(), &source);
+    let mut next = 31;
+    source.commit([(14, -1), (next, 1)]);
+    view.follow(&source).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while view.status().segments > 5 {
+        assert!(Instant::now() < deadline, "nothing is merged");
+        next += 1;
+        source.commit([(next, 1)]);
+        view.follow(&source).unwrap();
+    }
+    assert_exact(&view.snapshot(), &source);
     view.save().unwrap();
     drop(view);
     let found = inspect(dir.path(), &source, options()).unwrap();
