@@ -95,3 +95,20 @@ pub fn act(root: &Path, random: &mut Random, counts: &[usize]) {
         }
     };
 }
+
+/// Makes a file of any kind one that can't be indexed: at its beginning, where that is seen at once, or at its end, where a JSON file
+/// that is read over several epochs turns out to be bad when much of it was read.
+pub fn spoil(root: &Path, random: &mut Random) {
+    let one = file(root, random);
+    let at_its_end = random.percent(50);
+    if !one.exists() {
+        return;
+    }
+    let _done = match at_its_end {
+        true => {
+            let open = fs::File::options().append(true).open(&one);
+            open.and_then(|mut open| open.write_all(b",{"))
+        }
+        false => fs::write(&one, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
+    };
+}

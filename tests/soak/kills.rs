@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use floodmark::fault::POINTS;
 
-use crate::history::{LONG, SHORT, act};
+use crate::history::{LONG, SHORT};
 use crate::life::{Ended, Layout, Life};
 use crate::random::Random;
 use crate::site::{Durable, Site};
@@ -47,11 +47,14 @@ pub fn case(seed: u64, folder: &Path, tally: &Tally) -> Result<(), String> {
     if seed.is_multiple_of(2) {
         site = site.with_what_stays();
     }
+    if seed % 5 < 2 {
+        site = site.keeping();
+    }
     let counts = if seed.is_multiple_of(3) { LONG } else { SHORT };
     let mut durable = Durable::default();
     for round in 0..2 + random.below(4) {
         for _ in 0..1 + random.below(8) {
-            act(&site.files(), &mut random, counts);
+            site.act(&mut random, counts);
         }
         let mut deaths = 0;
         // A death, then the recovery from it may be killed as well, and that one's too.
@@ -135,7 +138,7 @@ fn finish(
     }
     let durable = site
         .holds(before, &told)
-        .and_then(|durable| site.is_complete().map(|()| durable));
+        .and_then(|durable| site.is_complete_after(before).map(|kept| (durable, kept)));
     if layout != Layout::Processes {
         let kept = site.kept_tokens()?;
         if let Some(text) = told.embedded.keys().find(|text| !kept.contains(*text)) {
@@ -145,7 +148,9 @@ fn finish(
         }
     }
     tally.completed();
-    durable.map_err(|why| format!("{layout:?}, unharmed: {why}"))
+    let (durable, kept) = durable.map_err(|why| format!("{layout:?}, unharmed: {why}"))?;
+    (0..kept).for_each(|_| tally.count("files that turned bad and were kept as they were"));
+    Ok(durable)
 }
 
 /// A death by a point's name, or by the number of points that were passed, or none.
@@ -187,7 +192,7 @@ fn life(
         let end =
             deadline.unwrap_or(Instant::now() + Duration::from_millis(100 + random.below(300)));
         while Instant::now() < end && life.lives() {
-            act(&site.files(), random, counts);
+            site.act(random, counts);
             std::thread::sleep(Duration::from_millis(random.below(20)));
         }
         if deadline.is_none() {
@@ -204,7 +209,7 @@ fn life(
     match ended {
         Ended::Failed(why) => return Err(format!("{how}: {why}")),
         Ended::Done if !watch => {
-            site.is_complete()
+            site.is_complete_after(before)
                 .map_err(|why| format!("{how}, which it outlived: {why}"))?;
         }
         _ => {}

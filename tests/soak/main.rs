@@ -16,6 +16,7 @@
 mod child;
 mod corrupt;
 mod history;
+mod kept;
 mod kills;
 mod life;
 mod points;

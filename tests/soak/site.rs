@@ -17,6 +17,9 @@ use floodmark::worker::{Layout, Mode, Options};
 use floodmark_operators::keys::{ChunkHash, Epoch};
 
 use crate::child::{MODEL, tokens, view_options};
+use crate::history::{act, spoil};
+use crate::kept::{Lines, Versions, standing};
+use crate::random::Random;
 use crate::support::{Words, difference, oracle};
 
 /// How the child works on `folder`.
@@ -32,7 +35,10 @@ pub fn options(folder: &Path, mode: Mode, threads: usize) -> Options {
             tries: 3,
             base_ms: 5,
         },
-        on_bad: OnBad::Drop,
+        on_bad: match folder.join(KEEPS).exists() {
+            true => OnBad::Keep,
+            false => OnBad::Drop,
+        },
         layout: Layout::Threads(threads),
         clock: || 0,
         ..Options::new(mode, folder.join("state"), vec![folder.join("files")])
@@ -43,6 +49,8 @@ pub fn options(folder: &Path, mode: Mode, threads: usize) -> Options {
 const STAYS: &str = "stays.txt";
 /// Says, beside the folder of the files, that nobody confirms that it is empty.
 const ASKS: &str = "asks";
+/// Says, beside the folder of the files, that what turns bad stays in the index as it was.
+const KEEPS: &str = "keeps";
 
 fn sources(folder: &Path) -> SourceOptions {
     SourceOptions {
@@ -114,6 +122,8 @@ pub struct Durable {
     pub changes: BTreeSet<(i64, i64, i64)>,
     embedded: HashSet<String>,
     upper: Epoch,
+    /// What stands in the index, where a file that turns bad is kept as it was.
+    stood: Option<Lines>,
 }
 
 /// A folder with files, and its state.
@@ -121,6 +131,8 @@ pub struct Site {
     pub folder: PathBuf,
     /// Where what its processes say is kept.
     pub logs: PathBuf,
+    /// What there was, where a file that turns bad is kept as it was.
+    versions: Option<Versions>,
 }
 
 impl Site {
@@ -130,7 +142,27 @@ impl Site {
         Self {
             logs: folder.clone(),
             folder,
+            versions: None,
         }
+    }
+
+    /// What turns bad stays in the index as it was, which is what floodmark does unless told otherwise.
+    pub fn keeping(mut self) -> Self {
+        fs::write(self.folder.join(KEEPS), "").expect("a mark");
+        self.versions = Some(Versions::default());
+        self
+    }
+
+    /// Does one thing to the files.
+    pub fn act(&self, random: &mut Random, counts: &[usize]) {
+        let Some(versions) = &self.versions else {
+            return act(&self.files(), random, counts);
+        };
+        match random.percent(20) {
+            true => spoil(&self.files(), random),
+            false => act(&self.files(), random, counts),
+        }
+        versions.look(&self.files());
     }
 
     /// Lays a file beside the others that stays, so that the input is never empty and `confirm-empty` is off.
@@ -169,6 +201,7 @@ impl Site {
         Self {
             folder: folder.to_owned(),
             logs: folder.to_owned(),
+            versions: None,
         }
     }
 
@@ -196,7 +229,9 @@ impl Site {
         };
         let said = |error: StoreError| error.to_string();
         let embedded = snapshot.recover(&|_| true).map_err(said)?.embedded;
+        let stood = (self.versions.as_ref()).map(|_| standing(&snapshot));
         Ok(Durable {
+            stood: stood.transpose().map_err(said)?,
             changes: self.changes().map_err(|error| error.to_string())?,
             embedded: embedded.iter().map(ChunkHash::to_string).collect(),
             upper: snapshot.epoch() + 1,
@@ -324,18 +359,21 @@ impl Site {
     /// I1: the index is what a computation from scratch gives, and store, files and view are equal. I4: the view of the disk
     /// leads to the store's epoch. I5: each file is indexed or dead with a reason. I8: nothing is left lying about.
     pub fn is_complete(&self) -> Result<(), String> {
+        self.is_complete_after(&Durable::default()).map(drop)
+    }
+
+    /// The same after a run during which nobody did anything to the files, and `before` it. How many files are there as they were
+    /// before they turned bad.
+    pub fn is_complete_after(&self, before: &Durable) -> Result<u64, String> {
         let Some(snapshot) = self.snapshot()? else {
             return Err("there is no store".into());
         };
-        let expected = oracle(
+        let mut expected = oracle(
             &sources(&self.folder),
             &self.state(),
             &formats::Options::default(),
             &Words,
         );
-        if let Some(difference) = difference(&snapshot, &expected) {
-            return Err(format!("I1: {difference}"));
-        }
         let mut dead = BTreeSet::new();
         for file in snapshot.files(None).map_err(|error| error.to_string())? {
             match &file.standing {
@@ -349,9 +387,19 @@ impl Site {
         if dead != expected.dead {
             return Err(format!("I5: dead are {dead:?}, not {:?}", expected.dead));
         }
+        let kept = match &self.versions {
+            Some(versions) => {
+                versions.stand_in(&snapshot, &dead, before.stood.as_ref(), &mut expected)?
+            }
+            None => 0,
+        };
+        if let Some(difference) = difference(&snapshot, &expected) {
+            return Err(format!("I1: {difference}"));
+        }
         drop(snapshot);
         self.is_verified()?;
-        self.is_tidy()
+        self.is_tidy()?;
+        Ok(kept)
     }
 
     /// Whether files, store and view are equal.

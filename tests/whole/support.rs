@@ -83,7 +83,7 @@ pub fn oracle(
 }
 
 /// Adds the lines of one file; `None`: it can't be indexed.
-fn read(
+pub fn read(
     path: &str,
     bytes: &[u8],
     options: &formats::Options,
