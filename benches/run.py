@@ -65,7 +65,7 @@ SIZES = {
     },
     "full": {
         "flags": "--rounds 3 --seconds 120 --texts 4000 --short 100000 --scaling 2400 --chunks 100000 --files 100000 "
-        "--sizes 1000,10000,100000 --stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000 --query-chunks 100000 --queries 300",
+        "--sizes 1000,10000,100000 --stand-in-sizes 1000,10000,100000 --changes 200 --replay-mb 1000 --query-chunks 100000 --queries 800",
         "search": [10000, 100000],
         "search_rounds": 5,
         "peers": {"texts": 500, "rounds": 3, "trials": 20, "seconds": 240},
