@@ -14,7 +14,7 @@ use floodmark::verify::forget_views;
 use crate::history::{SHORT, act};
 use crate::life::{Ended, Layout, Life};
 use crate::random::Random;
-use crate::site::Site;
+use crate::site::{Site, files_below};
 use crate::tally::Tally;
 
 /// What is done to a file.
@@ -127,19 +127,8 @@ fn damages(bytes: &[u8], random: &mut Random, thorough: bool) -> Vec<Damage> {
 
 /// Files that something is read from.
 fn files(state: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![state.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if !path.to_string_lossy().contains("store.sqlite-") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
+    let mut found = files_below(state);
+    found.retain(|path| !path.to_string_lossy().contains("store.sqlite-"));
     found
 }
 

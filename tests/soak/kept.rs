@@ -8,6 +8,7 @@ use std::path::Path;
 use floodmark::formats;
 use floodmark::store::{Snapshot, Standing, StoreError, escape_path};
 
+use crate::site::files_below;
 use crate::support::{Expected, ExportLine, Words, exported, read};
 
 /// Lines of the index by path.
@@ -23,21 +24,13 @@ impl Versions {
     /// Remembers what lies in `root` now.
     pub fn look(&self, root: &Path) {
         let mut seen = self.seen.borrow_mut();
-        let mut folders = vec![root.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let (Ok(bytes), Ok(name)) = (fs::read(&path), path.strip_prefix(root)) else {
-                    continue;
-                };
-                let versions = seen.entry(escape_path(name).to_string()).or_default();
-                if !versions.contains(&bytes) {
-                    versions.push(bytes);
-                }
+        for path in files_below(root) {
+            let (Ok(bytes), Ok(name)) = (fs::read(&path), path.strip_prefix(root)) else {
+                continue;
+            };
+            let versions = seen.entry(escape_path(name).to_string()).or_default();
+            if !versions.contains(&bytes) {
+                versions.push(bytes);
             }
         }
     }

@@ -57,8 +57,13 @@ fn a_source_that_fails_leaves_the_last_answers_and_half_of_nothing() {
     source.missing.clear();
     view.follow(&source).unwrap();
     assert_exact(&view.snapshot(), &source);
+    assert_whole_on_the_disk(view, dir.path(), &source);
+}
+
+/// What the view leaves behind leads to what the source holds.
+fn assert_whole_on_the_disk(view: KeywordView, dir: &Path, source: &Memory) {
     drop(view);
-    let found = inspect(dir.path(), &source, options()).unwrap();
+    let found = inspect(dir, source, options()).unwrap();
     assert_eq!(found.problems, Vec::new());
 }
 
@@ -85,9 +90,7 @@ fn a_commit_of_few_texts_and_one_of_many_are_found_alike_and_lost_alike() {
         );
     }
     view.save().unwrap();
-    drop(view);
-    let found = inspect(dir.path(), &source, options()).unwrap();
-    assert_eq!(found.problems, Vec::new());
+    assert_whole_on_the_disk(view, dir.path(), &source);
 }
 
 #[test]
@@ -118,9 +121,7 @@ fn the_first_that_leaves_after_an_opening_stays_away_when_segments_become_one() 
     }
     assert_exact(&view.snapshot(), &source);
     view.save().unwrap();
-    drop(view);
-    let found = inspect(dir.path(), &source, options()).unwrap();
-    assert_eq!(found.problems, Vec::new());
+    assert_whole_on_the_disk(view, dir.path(), &source);
 }
 
 #[test]
